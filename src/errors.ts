@@ -1,0 +1,64 @@
+/**
+ * The kinds of failure, told apart by what happens next:
+ * an aborted signal is a wish and quiet; an ordinary `Error` is tried again, with a delay;
+ * a {@link Refusal} needs a person, and says what that person should do.
+ */
+
+/** Every refusal has a code of its own; docs/errors.md has a section of that name for each. */
+export type RefusalCode =
+	| "archive-gone"
+	| "bad-config"
+	| "bad-request"
+	| "both-mirrors"
+	| "clock-offset"
+	| "deleting-rollover"
+	| "digest-mismatch"
+	| "divergence"
+	| "history-ends"
+	| "host-key"
+	| "is-live"
+	| "key-refused"
+	| "ldap-password-drift"
+	| "lock-held"
+	| "log-altered"
+	| "mailboxd-up"
+	| "multi-server"
+	| "no-initial-copy"
+	| "no-ssh-key"
+	| "not-configured"
+	| "old-agent"
+	| "peer-not-live"
+	| "peer-unreachable"
+	| "position-lost"
+	| "replay-stopped"
+	| "running"
+	| "server-id"
+	| "services-down"
+	| "unclean-copy"
+	| "wrong-user"
+	| "zimbra-version";
+
+/** A condition that does not mend itself. `hint` is a command to run or a page to read. */
+export class Refusal extends Error {
+	override readonly name = "Refusal";
+	readonly code: RefusalCode;
+	readonly hint: string;
+
+	constructor(code: RefusalCode, message: string, hint: string, options?: ErrorOptions) {
+		super(message, options);
+		this.code = code;
+		this.hint = hint;
+	}
+}
+
+/** The message of anything that was thrown, with the messages of its causes behind it. */
+export function describe(error: unknown): string {
+	if (!(error instanceof Error)) return String(error);
+	const cause = error.cause === undefined ? "" : `: ${describe(error.cause)}`;
+	return `${error.message}${cause}`;
+}
+
+/** Whether a failed system call failed with one of these codes (`ENOENT`, …). */
+export function hasCode(error: unknown, ...codes: string[]): boolean {
+	return error instanceof Error && "code" in error && codes.includes(String(error.code));
+}

@@ -1,0 +1,24 @@
+import { bootId } from "./processes.ts";
+
+/**
+ * A moment that survives a clock that jumps: ages are measured on the monotonic clock, which all
+ * processes of one boot share; wall time is for people.
+ */
+export type Moment = {
+	/** ms since the epoch */
+	readonly wall: number;
+	/** ms on CLOCK_MONOTONIC */
+	readonly monotonic: number;
+	readonly bootId: string;
+};
+
+export function now(): Moment {
+	return { wall: Date.now(), monotonic: Number(process.hrtime.bigint()) / 1e6, bootId: bootId() };
+}
+
+/** Age in ms; by the wall clock, never below 0, where the moment is from an earlier boot. */
+export function ageOf(moment: Moment): number {
+	const at = now();
+	if (at.bootId === moment.bootId) return at.monotonic - moment.monotonic;
+	return Math.max(0, at.wall - moment.wall);
+}

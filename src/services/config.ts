@@ -1,0 +1,91 @@
+import { networkInterfaces, userInfo } from "node:os";
+import { dirname, resolve } from "node:path";
+import { Refusal } from "../errors.ts";
+import { parseSettings } from "../formats/settings/parse.ts";
+import type { Settings } from "../formats/settings/table.ts";
+import { readIfThere } from "./files.ts";
+import { type BasePaths, basePaths, type ZimbraPaths, zimbraPaths } from "./paths.ts";
+
+/** All that the programs know of where they are. */
+export type Config = {
+	readonly settings: Settings;
+	readonly base: BasePaths;
+	readonly zimbra: ZimbraPaths;
+	readonly localAddress: string;
+	readonly remoteAddress: string;
+};
+
+export const defaultConfigFile = "/opt/zimbra/live_sync/live_sync.conf";
+
+/**
+ * Reads live_sync.conf; the base directory is the one it lies in.
+ * Throws a {@link Refusal} that names every problem of the file at once.
+ */
+export async function loadConfig(file: string): Promise<Config> {
+	const path = resolve(file);
+	const base = basePaths(dirname(path));
+	const text = await readIfThere(path);
+	if (text === undefined) {
+		throw new Refusal(
+			"not-configured",
+			`Configuration file, ${path}, not found`,
+			'write server1="ADDRESS" and server2="ADDRESS" into it, see docs/settings.md',
+		);
+	}
+	const { settings, problems } = parseSettings(text, { base_dir: base.base });
+	if (problems !== undefined) {
+		const lines = problems.map(({ line, message }) =>
+			line === 0 ? `${path}: ${message}` : `${path}:${line}: ${message}`,
+		);
+		throw new Refusal(
+			"bad-config",
+			lines.join("\n"),
+			"mend the file; docs/settings.md has every setting",
+		);
+	}
+	const local = settings.local === "auto" ? findLocal(settings, path) : settings.local;
+	const remote = local === "server1" ? "server2" : "server1";
+	return {
+		settings,
+		base,
+		zimbra: zimbraPaths(settings.zimbra_home),
+		localAddress: settings[local],
+		remoteAddress: settings[remote],
+	};
+}
+
+function findLocal(settings: Settings, path: string): "server1" | "server2" {
+	const own = new Set(
+		Object.values(networkInterfaces()).flatMap((list) =>
+			(list ?? []).map(({ address }) => canonical(address)),
+		),
+	);
+	const here = (["server1", "server2"] as const).filter((name) =>
+		own.has(canonical(settings[name])),
+	);
+	const [only] = here;
+	if (here.length === 1 && only !== undefined) return only;
+	const found = here.length === 0 ? "neither" : "both";
+	throw new Refusal(
+		"bad-config",
+		`${path}: ${found} of server1 (${settings.server1}) and server2 (${settings.server2}) is an address of this machine`,
+		'mend the addresses, or say which it is: local="server1"',
+	);
+}
+
+/** One spelling for each address: IPv6 has many. */
+function canonical(address: string): string {
+	const bare = address.replace(/%.*$/, "");
+	return bare.includes(":") ? new URL(`http://[${bare}]/`).hostname : bare;
+}
+
+/** Both programs must run as the user that owns Zimbra's files, as the original did. */
+export function checkUser(settings: Settings): void {
+	const { username } = userInfo();
+	if (username === settings.user) return;
+	throw new Refusal(
+		"wrong-user",
+		`Must run as ${settings.user} user, not as ${username}`,
+		`su - ${settings.user}, then the same command`,
+	);
+}

@@ -1,0 +1,82 @@
+import { type FileHandle, mkdir, open, readFile, rename, rm } from "node:fs/promises";
+import { dirname } from "node:path";
+import { hasCode } from "../errors.ts";
+
+/** The text of a file, or undefined where there is none. */
+export async function readIfThere(path: string): Promise<string | undefined> {
+	try {
+		return await readFile(path, "utf8");
+	} catch (error) {
+		if (hasCode(error, "ENOENT", "ENOTDIR")) return undefined;
+		throw error;
+	}
+}
+
+/**
+ * Replaces a file so that after a crash at any moment either the old or the new content is there,
+ * whole; when it returns, the new content is on disk.
+ */
+export async function writeDurably(path: string, content: string | Uint8Array): Promise<void> {
+	const temporary = `${path}.${process.pid}.tmp`;
+	try {
+		await using file = await open(temporary, "w", 0o640);
+		await file.writeFile(content);
+		await file.sync();
+	} catch (error) {
+		await rm(temporary, { force: true });
+		throw error;
+	}
+	await renameDurably(temporary, path);
+}
+
+/** Renames, and returns when the new name (and the loss of the old one) is on disk. */
+export async function renameDurably(from: string, to: string): Promise<void> {
+	await rename(from, to);
+	await syncDirectory(dirname(to));
+	if (dirname(from) !== dirname(to)) await syncDirectory(dirname(from));
+}
+
+/** A rename or a new file is durable only when its directory is: fsync(2). */
+export async function syncDirectory(path: string): Promise<void> {
+	await using directory = await open(path, "r");
+	await directory.sync();
+}
+
+export async function makeDirectory(path: string): Promise<void> {
+	await mkdir(path, { recursive: true, mode: 0o750 });
+}
+
+/** Opens a file, or gives undefined where there is none. */
+export async function openIfThere(path: string, flags: string): Promise<FileHandle | undefined> {
+	try {
+		return await open(path, flags);
+	} catch (error) {
+		if (hasCode(error, "ENOENT")) return undefined;
+		throw error;
+	}
+}
+
+/** Reads exactly `length` bytes at `position`, or fewer at the end of the file. */
+export async function readAt(file: FileHandle, position: number, length: number): Promise<Buffer> {
+	const buffer = Buffer.allocUnsafe(length);
+	let filled = 0;
+	while (filled < length) {
+		const { bytesRead } = await file.read(buffer, filled, length - filled, position + filled);
+		if (bytesRead === 0) break;
+		filled += bytesRead;
+	}
+	return buffer.subarray(0, filled);
+}
+
+/** Writes all of `bytes` at `position`. */
+export async function writeAt(
+	file: FileHandle,
+	position: number,
+	bytes: Uint8Array,
+): Promise<void> {
+	let written = 0;
+	while (written < bytes.length) {
+		const result = await file.write(bytes, written, bytes.length - written, position + written);
+		written += result.bytesWritten;
+	}
+}

@@ -1,0 +1,88 @@
+import { readFileSync } from "node:fs";
+import { setTimeout as sleep } from "node:timers/promises";
+import { hasCode } from "../errors.ts";
+
+/**
+ * A process that is told from a later one with the same number: the kernel gives numbers again, so
+ * a pid alone proves nothing (source: proc(5), field 22 of /proc/PID/stat).
+ */
+export type ProcessIdentity = {
+	readonly pid: number;
+	/** clock ticks since boot */
+	readonly startTime: number;
+	/** the boot it was started in; ticks of another boot mean nothing */
+	readonly bootId: string;
+};
+
+/** The process of that number, if it lives; a zombie does not. */
+export function identify(pid: number): ProcessIdentity | undefined {
+	let stat: string;
+	try {
+		stat = readFileSync(`/proc/${pid}/stat`, "latin1");
+	} catch (error) {
+		if (hasCode(error, "ENOENT", "ESRCH")) return undefined;
+		throw error;
+	}
+	// The name in parentheses may hold blanks and parentheses itself.
+	const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+	if (fields[0] === "Z" || fields[0] === "X") return undefined;
+	return { pid, startTime: Number(fields[19]), bootId: bootId() };
+}
+
+export function isAlive(process: ProcessIdentity): boolean {
+	const now = identify(process.pid);
+	return now !== undefined && now.startTime === process.startTime && now.bootId === process.bootId;
+}
+
+export function ownIdentity(): ProcessIdentity {
+	const own = identify(process.pid);
+	if (own === undefined) throw new Error("/proc does not show this process; is it mounted?");
+	return own;
+}
+
+/** Sends a signal to exactly that process; false where it no longer lives. */
+export function sendSignal(target: ProcessIdentity, signal: NodeJS.Signals): boolean {
+	return isAlive(target) && kill(target.pid, signal);
+}
+
+/** Sends a signal to the process group that this process leads. */
+export function signalGroup(leader: ProcessIdentity, signal: NodeJS.Signals): boolean {
+	return kill(-leader.pid, signal);
+}
+
+function kill(pid: number, signal: NodeJS.Signals): boolean {
+	try {
+		process.kill(pid, signal);
+		return true;
+	} catch (error) {
+		if (hasCode(error, "ESRCH")) return false;
+		throw error;
+	}
+}
+
+/** Waits until the process is gone; false where it still lives after `timeoutMs`. */
+export async function waitForEnd(target: ProcessIdentity, timeoutMs: number): Promise<boolean> {
+	const deadline = performance.now() + timeoutMs;
+	while (isAlive(target)) {
+		if (performance.now() > deadline) return false;
+		await sleep(20);
+	}
+	return true;
+}
+
+let knownBootId: string | undefined;
+
+export function bootId(): string {
+	knownBootId ??= readFileSync("/proc/sys/kernel/random/boot_id", "latin1").trim();
+	return knownBootId;
+}
+
+/** Reads back an identity that was kept as JSON; undefined for anything else. */
+export function parseIdentity(value: unknown): ProcessIdentity | undefined {
+	if (typeof value !== "object" || value === null) return undefined;
+	const { pid, startTime, bootId } = value as Partial<Record<keyof ProcessIdentity, unknown>>;
+	if (typeof pid !== "number" || typeof startTime !== "number" || typeof bootId !== "string") {
+		return undefined;
+	}
+	return Number.isSafeInteger(pid) && pid > 1 ? { pid, startTime, bootId } : undefined;
+}

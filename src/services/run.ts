@@ -1,0 +1,119 @@
+import { execa } from "execa";
+import type { Settings } from "../formats/settings/table.ts";
+import { identify, type ProcessIdentity, signalGroup } from "./processes.ts";
+
+export type RunResult = {
+	readonly exitCode: number | undefined;
+	readonly signal: string | undefined;
+	/** the deadline passed, or the signal aborted, and the command's process group was ended */
+	readonly ended: "by itself" | "deadline" | "aborted";
+	readonly stdout: string;
+	readonly stderr: string;
+};
+
+export type RunOptions = {
+	readonly timeoutMs: number;
+	readonly signal?: AbortSignal;
+	readonly cwd?: string;
+	readonly input?: string;
+	/** called with the new process, which leads a process group of its own */
+	readonly onStart?: (leader: ProcessIdentity) => void;
+	/** called with each piece that it writes to its standard output */
+	readonly onStdout?: (text: string) => void;
+};
+
+/** Runs a command, given as words, without a shell; never throws for what the command does. */
+export type Run = (command: readonly string[], options: RunOptions) => Promise<RunResult>;
+
+/** How long a command that was told to end may take before it is killed. */
+const graceMs = 2000;
+/** Output kept of each stream; the rest of a talkative command is dropped. */
+const maxOutput = 1 << 20;
+
+/**
+ * Makes a {@link Run} with the environment that Zimbra's scripts need: PATH and LC_ALL are set here,
+ * since a forced command and a systemd unit read neither .bashrc nor .bash_profile.
+ */
+export function makeRun(settings: Pick<Settings, "path" | "zimbra_home">): Run {
+	const env = {
+		...process.env,
+		PATH: settings.path.join(":"),
+		LC_ALL: "C",
+		HOME: settings.zimbra_home,
+	};
+	return async ([file = "", ...words], options) => {
+		// A group of its own, so that the children of a script end with it.
+		const child = execa(file, words, {
+			env,
+			extendEnv: false,
+			detached: true,
+			cleanup: false,
+			reject: false,
+			buffer: false,
+			stripFinalNewline: false,
+			...(options.cwd === undefined ? {} : { cwd: options.cwd }),
+			...(options.input === undefined ? { stdin: "ignore" as const } : { input: options.input }),
+		});
+		let stdout = "";
+		let stderr = "";
+		child.stdout?.setEncoding("utf8").on("data", (text: string) => {
+			options.onStdout?.(text);
+			if (stdout.length < maxOutput) stdout += text;
+		});
+		child.stderr?.setEncoding("utf8").on("data", (text: string) => {
+			if (stderr.length < maxOutput) stderr += text;
+		});
+
+		const leader = child.pid === undefined ? undefined : identify(child.pid);
+		if (leader !== undefined) options.onStart?.(leader);
+
+		let ended: RunResult["ended"] = "by itself";
+		let kill: NodeJS.Timeout | undefined;
+		const end = (reason: "deadline" | "aborted") => {
+			if (ended !== "by itself" || leader === undefined) return;
+			ended = reason;
+			signalGroup(leader, "SIGTERM");
+			kill = setTimeout(() => signalGroup(leader, "SIGKILL"), graceMs);
+		};
+		const deadline = setTimeout(() => end("deadline"), options.timeoutMs);
+		const abort = () => end("aborted");
+		options.signal?.addEventListener("abort", abort);
+		if (options.signal?.aborted === true) abort();
+		try {
+			const result = await child;
+			const failure = result.exitCode === undefined && result.signal === undefined;
+			return {
+				exitCode: result.exitCode,
+				signal: result.signal,
+				ended,
+				stdout,
+				stderr: failure ? `${stderr}${result.shortMessage ?? ""}` : stderr,
+			};
+		} finally {
+			clearTimeout(deadline);
+			clearTimeout(kill);
+			options.signal?.removeEventListener("abort", abort);
+			// What the command left in its group has no owner but us.
+			if (leader !== undefined && ended !== "by itself") signalGroup(leader, "SIGKILL");
+		}
+	};
+}
+
+/** Puts `start`, `stop` or `status` where a configured command says `{action}`. */
+export function withAction(command: readonly string[], action: string): string[] {
+	return command.map((word) => word.replaceAll("{action}", action));
+}
+
+/** One line about how a command ended, for a log or an error. */
+export function describeResult(command: readonly string[], result: RunResult): string {
+	const how =
+		result.ended === "deadline"
+			? "did not end in time and was ended"
+			: result.ended === "aborted"
+				? "was ended"
+				: result.signal !== undefined
+					? `was killed by ${result.signal}`
+					: `exited with ${result.exitCode ?? "no code: it could not be started"}`;
+	const said = (result.stderr.trim() || result.stdout.trim()).split("\n").slice(-3).join(" | ");
+	return `${command.join(" ")} ${how}${said === "" ? "" : `: ${said}`}`;
+}
