@@ -1,0 +1,76 @@
+import { createHmac } from "node:crypto";
+
+/** One usable line of a known_hosts file. */
+export type KnownHost = {
+	/** key type as in the file, `ssh-ed25519` */
+	readonly type: string;
+	/** the raw public key, as ssh sends it */
+	readonly key: Buffer;
+	readonly revoked: boolean;
+};
+
+/** The name under which OpenSSH keeps a host: with the port only where it is not 22. */
+export const hostName = (address: string, port: number): string =>
+	port === 22 ? address : `[${address}]:${port}`;
+
+/**
+ * The keys that a known_hosts file (its format: sshd(8), SSH_KNOWN_HOSTS FILE FORMAT) has for a
+ * host. Certificate authorities are passed over: a mirror has one peer, and pins its key.
+ */
+export function findKnownHosts(text: string, name: string): KnownHost[] {
+	const found: KnownHost[] = [];
+	for (const line of text.split("\n")) {
+		const words = line.trim().split(/\s+/);
+		const marker = words[0]?.startsWith("@") ? words.shift() : undefined;
+		const [hosts = "", type = "", key = ""] = words;
+		if (hosts === "" || hosts.startsWith("#") || marker === "@cert-authority") continue;
+		if (!matches(hosts, name)) continue;
+		found.push({ type, key: Buffer.from(key, "base64"), revoked: marker === "@revoked" });
+	}
+	return found;
+}
+
+function matches(hosts: string, name: string): boolean {
+	let matched = false;
+	for (const pattern of hosts.split(",")) {
+		if (pattern.startsWith("|1|")) {
+			const [, , salt = "", hash = ""] = pattern.split("|");
+			const hmac = createHmac("sha1", Buffer.from(salt, "base64")).update(name).digest("base64");
+			matched ||= hmac === hash;
+		} else if (pattern.startsWith("!")) {
+			if (glob(pattern.slice(1), name)) return false;
+		} else {
+			matched ||= glob(pattern, name);
+		}
+	}
+	return matched;
+}
+
+function glob(pattern: string, name: string): boolean {
+	const source = pattern
+		.replaceAll(/[.+^${}()|[\]\\]/g, "\\$&")
+		.replaceAll("*", ".*")
+		.replaceAll("?", ".");
+	return new RegExp(`^${source}$`, "i").test(name);
+}
+
+export type HostKeyVerdict = "known" | "unknown host" | "other key" | "revoked";
+
+/** What a file says of the key that a host has shown. */
+export function judgeHostKey(known: readonly KnownHost[], shown: Buffer): HostKeyVerdict {
+	const same = known.filter(({ key }) => key.equals(shown));
+	if (same.some(({ revoked }) => revoked)) return "revoked";
+	if (same.length > 0) return "known";
+	return known.some(({ revoked }) => !revoked) ? "other key" : "unknown host";
+}
+
+/**
+ * The signature algorithms to ask for, so that the host shows the key that is pinned and not one
+ * of another type.
+ */
+export function hostKeyAlgorithms(known: readonly KnownHost[]): string[] {
+	return known.flatMap(({ type, revoked }) => {
+		if (revoked) return [];
+		return type === "ssh-rsa" ? ["rsa-sha2-512", "rsa-sha2-256"] : [type];
+	});
+}
