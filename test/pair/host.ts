@@ -1,0 +1,209 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { cpSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { userInfo } from "node:os";
+import { join } from "node:path";
+import { type HostProcess, killAll, processesOf, signal } from "./processes.ts";
+import { type Finished, runToEnd } from "./run.ts";
+import { Sshd } from "./sshd.ts";
+
+const pairDirectory = import.meta.dirname;
+const projectDirectory = join(pairDirectory, "../..");
+
+/** Directories of an installed Zimbra that something here uses. */
+const zimbraDirectories = [
+	"redolog/archive",
+	"store/0",
+	"store/incoming",
+	"data/ldap/config",
+	"data/ldap/mdb/db",
+	"data/ldap/state/run",
+	"db/data",
+	"index",
+	"log",
+	"conf",
+	"mailboxd",
+	"live_sync",
+];
+
+export type HostOptions = {
+	readonly name: "a" | "b";
+	readonly pairId: string;
+	/** of the pair; the host lives below it */
+	readonly directory: string;
+	readonly address: string;
+	readonly port: number;
+	/** `source` runs bin/*.ts with the Node that runs the tests, `dist` the built executables */
+	readonly program: "source" | "dist";
+};
+
+/**
+ * One simulated Zimbra host: a directory, an sshd, and services that are processes of their own.
+ * What stands below `home` is what an rsync of /opt/zimbra would take along; what makes this host
+ * itself (its sshd, sockets, markers) stands beside it.
+ */
+export class Host {
+	readonly name: "a" | "b";
+	readonly address: string;
+	readonly directory: string;
+	/** zimbra_home */
+	readonly home: string;
+	readonly user = userInfo().username;
+	/** each process of this host has LIVE_SYNC_HOST=<marker> in its environment */
+	readonly marker: string;
+	readonly sshd: Sshd;
+	readonly environment: NodeJS.ProcessEnv;
+
+	constructor(options: HostOptions) {
+		this.name = options.name;
+		this.address = options.address;
+		this.directory = join(options.directory, options.name);
+		this.home = join(this.directory, "zimbra");
+		this.marker = `${options.pairId}-${options.name}`;
+		for (const each of zimbraDirectories) mkdirSync(this.path(each), { recursive: true });
+		mkdirSync(this.path(".ssh"), { mode: 0o700 });
+		mkdirSync(join(this.directory, "run"));
+		cpSync(join(pairDirectory, "commands"), this.home, { recursive: true });
+		this.environment = {
+			...withoutTestRunner(process.env),
+			LIVE_SYNC_HOST: this.marker,
+			LIVE_SYNC_PAIR: options.pairId,
+			PAIR_HOST_DIRECTORY: this.directory,
+			PAIR_NODE: process.execPath,
+			PAIR_CODE: pairDirectory,
+			PAIR_LIVE_SYNCD: program("live-syncd", options.program),
+			PAIR_SYNC_COMMANDS: program("sync-commands", options.program),
+		};
+		this.#writeEnvironment();
+		this.sshd = new Sshd({
+			directory: join(this.directory, "sshd"),
+			address: options.address,
+			port: options.port,
+			authorizedKeys: this.path(".ssh/authorized_keys"),
+		});
+	}
+
+	/** A path below zimbra_home. */
+	path(...below: string[]): string {
+		return join(this.home, ...below);
+	}
+
+	get confFile(): string {
+		return this.path("live_sync/live_sync.conf");
+	}
+
+	/** Runs one of this host's commands (`zmcontrol`, `ldap`, …) as an admin would, and waits for its end. */
+	run(command: string, ...words: string[]): Promise<Finished> {
+		const ours = ["bin", "libexec", "live_sync"].map((each) => this.path(each, command));
+		const file = ours.find((each) => existsSync(each)) ?? command;
+		return runToEnd(file, words, { env: this.environment, cwd: this.home });
+	}
+
+	/** As {@link run}, and fails unless the command exits with 0. */
+	async mustRun(command: string, ...words: string[]): Promise<string> {
+		const { code, stdout, stderr } = await this.run(command, ...words);
+		if (code === 0) return stdout;
+		throw new Error(
+			`${this.name}: ${command} ${words.join(" ")} exited ${code}: ${stdout}${stderr}`,
+		);
+	}
+
+	/** `live-syncd --config … <words>` on this host, to its end. */
+	liveSyncd(...words: string[]): Promise<Finished> {
+		return this.run("live_syncd", ...words);
+	}
+
+	/** The same, left running: for the foreground, and for being killed. */
+	spawnLiveSyncd(...words: string[]): ChildProcess {
+		return spawn(this.path("live_sync/live_syncd"), words, {
+			env: this.environment,
+			cwd: this.home,
+			stdio: ["ignore", "pipe", "pipe"],
+		});
+	}
+
+	/** `sync-commands --config … <words>` on this host without ssh. */
+	syncCommands(...words: string[]): Promise<Finished> {
+		return this.run("sync_commands", ...words);
+	}
+
+	/** Every process of this host. */
+	processes(): HostProcess[] {
+		return processesOf(this);
+	}
+
+	/** Those that belong neither to a service of Zimbra nor to sshd's listener: what a test for leaks must find empty. */
+	strayProcesses(): HostProcess[] {
+		const services = new Set([this.sshd.pid, ...this.servicePids()]);
+		return this.processes().filter(({ pid }) => !services.has(pid));
+	}
+
+	/** Process ids of ldap, mysql and mailboxd, as far as they run. */
+	servicePids(): number[] {
+		return Object.values(pidFiles).flatMap((file) => {
+			const pid = existsSync(this.path(file)) ? Number(readFileSync(this.path(file), "utf8")) : 0;
+			return pid > 0 && signal(pid, 0) ? [pid] : [];
+		});
+	}
+
+	servicePid(name: keyof typeof pidFiles): number | undefined {
+		const file = this.path(pidFiles[name]);
+		const pid = existsSync(file) ? Number(readFileSync(file, "utf8")) : 0;
+		return pid > 0 && signal(pid, 0) ? pid : undefined;
+	}
+
+	/** Starts sshd; with `zimbra`, also all of Zimbra, as at a reboot. */
+	async boot({ zimbra = false } = {}): Promise<void> {
+		await this.sshd.start(this.environment);
+		if (zimbra) await this.startZimbra();
+	}
+
+	/** kill -9 of everything on this host, sshd included: what it had not fsynced into its database is gone. */
+	killEverything(): void {
+		killAll(this);
+	}
+
+	/** SIGSTOP for every process: a host that hangs, with its connections open. {@link thaw} is the reverse. */
+	freeze(): void {
+		for (const { pid } of this.processes()) signal(pid, "SIGSTOP");
+	}
+
+	thaw(): void {
+		for (const { pid } of this.processes()) signal(pid, "SIGCONT");
+	}
+
+	async startZimbra(): Promise<void> {
+		await this.mustRun("zmcontrol", "start");
+	}
+
+	/** A clean stop, which always rolls the redo log over. */
+	async stopZimbra(): Promise<void> {
+		await this.mustRun("zmcontrol", "stop");
+	}
+
+	#writeEnvironment(): void {
+		const own = Object.entries(this.environment).filter(([name]) =>
+			/^(LIVE_SYNC_|PAIR_)/.test(name),
+		);
+		const lines = own.map(([name, value]) => `export ${name}='${value}'\n`);
+		writeFileSync(join(this.directory, "host.env"), lines.join(""));
+	}
+}
+
+/** Where each service has its pid file, below zimbra_home. */
+export const pidFiles = {
+	ldap: "data/ldap/state/run/slapd.pid",
+	mysql: "db/mysql.pid",
+	mailboxd: "log/zmmailboxd.pid",
+} as const;
+
+/** The test runner's own variables would make a node that a service starts behave as a test. */
+function withoutTestRunner(environment: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+	const { NODE_TEST_CONTEXT: _, NODE_OPTIONS: __, ...rest } = environment;
+	return rest;
+}
+
+function program(name: string, form: "source" | "dist"): string {
+	return form === "dist"
+		? join(projectDirectory, "dist", name)
+		: `${process.execPath} ${join(projectDirectory, "bin", `${name}.ts`)}`;
+}

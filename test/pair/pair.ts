@@ -1,0 +1,118 @@
+import { spawn } from "node:child_process";
+import { randomBytes } from "node:crypto";
+import { copyFileSync, mkdtempSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
+import { constants, tmpdir } from "node:os";
+import { join } from "node:path";
+import { Host } from "./host.ts";
+import { writeConf } from "./live-sync-conf.ts";
+import { sweep } from "./processes.ts";
+import { makeKey } from "./sshd.ts";
+
+export type PairOptions = {
+	/** more lines for both live_sync.conf */
+	readonly settings?: Readonly<Record<string, string>>;
+	readonly program?: "source" | "dist";
+};
+
+/** Two simulated Zimbra hosts on this machine. */
+export class Pair {
+	readonly directory: string;
+	readonly a: Host;
+	readonly b: Host;
+	readonly #signals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+	#disposed = false;
+
+	constructor(directory: string, a: Host, b: Host) {
+		this.directory = directory;
+		this.a = a;
+		this.b = b;
+		this.#watch();
+		for (const name of this.#signals) process.once(name, this.#interrupted);
+	}
+
+	/** Ends every process of both hosts and removes their directories. */
+	async dispose(): Promise<void> {
+		if (this.#disposed) return;
+		this.#disposed = true;
+		for (const name of this.#signals) process.off(name, this.#interrupted);
+		this.#sweep();
+	}
+
+	[Symbol.asyncDispose](): Promise<void> {
+		return this.dispose();
+	}
+
+	#sweep(): void {
+		sweep(this.directory, [this.a, this.b]);
+	}
+
+	readonly #interrupted = (name: NodeJS.Signals): void => {
+		for (const each of this.#signals) process.off(each, this.#interrupted);
+		this.#sweep();
+		if (process.listenerCount(name) === 0) process.exit(128 + constants.signals[name]);
+	};
+
+	/** For a test that is killed: see watchdog.ts. */
+	#watch(): void {
+		const hosts = [this.a, this.b].flatMap(({ marker, directory }) => [marker, directory]);
+		const child = spawn(
+			process.execPath,
+			[join(import.meta.dirname, "watchdog.ts"), this.directory, ...hosts],
+			{ stdio: ["pipe", "ignore", "ignore"], detached: true, env: {} },
+		);
+		child.unref();
+		(child.stdin as unknown as { unref(): void }).unref();
+	}
+}
+
+/** Makes the two hosts. Use `await using`, so that nothing stays behind when a test fails. */
+export async function createPair(options: PairOptions = {}): Promise<Pair> {
+	const directory = mkdtempSync(join(tmpdir(), "live-sync-"));
+	const pairId = randomBytes(6).toString("hex");
+	const [portA, portB] = [await freePort("127.0.0.1"), await freePort("127.0.0.2")];
+	const common = { pairId, directory, program: options.program ?? "source" };
+	const a = new Host({ ...common, name: "a", address: "127.0.0.1", port: portA });
+	const b = new Host({ ...common, name: "b", address: "127.0.0.2", port: portB });
+	const pair = new Pair(directory, a, b);
+	try {
+		shareKey(a, b);
+		writeConf(a, { host: b, port: portB }, options.settings ?? {});
+		writeConf(b, { host: a, port: portA }, options.settings ?? {});
+		await Promise.all([a.boot(), b.boot()]);
+		return pair;
+	} catch (error) {
+		await pair.dispose();
+		throw error;
+	}
+}
+
+/** One key for both sides: it comes along with the initial copy of zimbra_home. */
+function shareKey(...hosts: Host[]): void {
+	const [first] = hosts;
+	if (first === undefined) return;
+	const source = first.path(".ssh/live_sync");
+	const publicKey = makeKey(source, "live-syncd");
+	for (const host of hosts) {
+		if (host !== first) copyFileSync(source, host.path(".ssh/live_sync"));
+		writeFileSync(host.path(".ssh/live_sync.pub"), `${publicKey} live-syncd\n`);
+		// No blank inside the options: zmupdateauthkeys splits these lines at blanks.
+		const forced = host.path("live_sync/sync_commands");
+		writeFileSync(
+			host.path(".ssh/authorized_keys"),
+			`restrict,command="${forced}" ${publicKey} live-syncd\n`,
+			{ mode: 0o600 },
+		);
+	}
+}
+
+function freePort(host: string): Promise<number> {
+	return new Promise((resolve, reject) => {
+		const server = createServer();
+		server.once("error", reject);
+		server.listen(0, host, () => {
+			const address = server.address();
+			server.close(() => resolve(typeof address === "object" ? (address?.port ?? 0) : 0));
+		});
+	});
+}

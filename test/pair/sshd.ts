@@ -1,0 +1,103 @@
+import { type ChildProcess, execFileSync, spawn, spawnSync } from "node:child_process";
+import { mkdirSync, writeFileSync } from "node:fs";
+import { connect } from "node:net";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+
+/**
+ * A real sshd on an address and port of its own. What differs from a stock one is only what lets it
+ * run without root and below a temporary directory; its timeouts are the stock ones, so a session
+ * whose client is gone lives on here as it does on a real server.
+ */
+export class Sshd {
+	readonly #directory: string;
+	readonly address: string;
+	readonly port: number;
+	/** as known_hosts wants it: type and key */
+	readonly hostKey: string;
+	#child: ChildProcess | undefined;
+
+	constructor(at: { directory: string; address: string; port: number; authorizedKeys: string }) {
+		this.#directory = at.directory;
+		this.address = at.address;
+		this.port = at.port;
+		mkdirSync(at.directory, { recursive: true });
+		this.hostKey = makeKey(join(at.directory, "host_key"), "host");
+		writeFileSync(
+			join(at.directory, "sshd_config"),
+			[
+				`ListenAddress ${at.address}:${at.port}`,
+				`HostKey ${join(at.directory, "host_key")}`,
+				`PidFile ${join(at.directory, "sshd.pid")}`,
+				`AuthorizedKeysFile ${at.authorizedKeys}`,
+				"AuthenticationMethods publickey",
+				"StrictModes no", // a temporary directory is writable by everyone
+				"UsePAM no",
+				"MaxStartups 200",
+				"Subsystem sftp internal-sftp",
+				...(knowsPenalties() ? ["PerSourcePenalties no"] : []),
+				"",
+			].join("\n"),
+		);
+	}
+
+	get pid(): number | undefined {
+		return this.#child?.pid;
+	}
+
+	async start(environment: NodeJS.ProcessEnv): Promise<void> {
+		// As root, sshd insists on this directory, which a package makes when its service starts.
+		if (process.getuid?.() === 0) mkdirSync("/run/sshd", { recursive: true, mode: 0o755 });
+		const log = join(this.#directory, "sshd.log");
+		const child = spawn(
+			"/usr/sbin/sshd",
+			["-D", "-f", join(this.#directory, "sshd_config"), "-E", log],
+			{ stdio: "ignore", env: environment, detached: true },
+		);
+		child.unref();
+		this.#child = child;
+		for (let i = 0; i < 500 && child.exitCode === null; i++) {
+			if (await answers(this.port, this.address)) return;
+			await sleep(10);
+		}
+		throw new Error(`sshd did not start: see ${log}`);
+	}
+
+	/** Ends the listener; sessions that are open go on, as with a real one. */
+	async stop(): Promise<void> {
+		const child = this.#child;
+		this.#child = undefined;
+		if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
+		const ended = new Promise((resolve) => child.once("exit", resolve));
+		child.kill("SIGTERM");
+		await ended;
+	}
+}
+
+/** Makes an ed25519 key without passphrase at `path`, and returns its public half. */
+export function makeKey(path: string, comment: string): string {
+	execFileSync("ssh-keygen", ["-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", path]);
+	const [type, key] = execFileSync("ssh-keygen", ["-y", "-f", path], { encoding: "utf8" })
+		.trim()
+		.split(" ");
+	return `${type} ${key}`;
+}
+
+function answers(port: number, host: string): Promise<boolean> {
+	return new Promise((resolve) => {
+		const socket = connect({ port, host });
+		socket.once("data", () => done(true)); // its version line
+		socket.once("error", () => done(false));
+		const done = (result: boolean) => {
+			socket.destroy();
+			resolve(result);
+		};
+	});
+}
+
+/** PerSourcePenalties came with OpenSSH 9.8, and an older sshd refuses to start with it. */
+function knowsPenalties(): boolean {
+	const { stderr } = spawnSync("ssh", ["-V"], { encoding: "utf8" });
+	const [, major, minor] = /OpenSSH_(\d+)\.(\d+)/.exec(stderr) ?? [];
+	return Number(major) > 9 || (Number(major) === 9 && Number(minor) >= 8);
+}
