@@ -2,8 +2,8 @@
  * The set-up that runs before `npm test`, `npm run demo` and the other commands: it installs what
  * is missing and says so, and when nothing is missing it is silent and quick.
  *
- *   node bin/dev/setup.mjs             npm packages and system packages
- *   node bin/dev/setup.mjs --npm-only  npm packages (type check, lint and build need no more)
+ *   node bin/dev/setup.mjs              what tests, demo and benchmark need
+ *   node bin/dev/setup.mjs --node-only  Node and the npm packages: for type check, lint and build
  *
  * It runs on whatever Node the machine has (18 or later) and before any npm package is there, so
  * it is plain JavaScript without dependencies. The npm packages bring Node 26 itself: npm puts
@@ -30,8 +30,11 @@ const modules = join(root, "node_modules");
 const stampFile = ".set-up.json";
 const minutes = 60_000;
 
+/** The official Node 26 is linked with it, and a small Debian or Ubuntu does not have it. */
+const nodePackages = [{ debian: "libatomic1", fedora: "libatomic", libraries: ["libatomic.so.1"] }];
+
 /** What tests and demo run, by the package that brings it: Debian's name, Fedora's name. */
-const systemPackages = [
+const serverPackages = [
 	{ debian: "rsync", fedora: "rsync", commands: ["rsync"] },
 	{ debian: "openssh-server", fedora: "openssh-server", commands: ["sshd"] },
 	{ debian: "openssh-client", fedora: "openssh-clients", commands: ["ssh", "ssh-keygen"] },
@@ -42,14 +45,14 @@ const systemPackages = [
 	{ debian: "util-linux", fedora: "util-linux", commands: ["unshare"] },
 ];
 
-const npmOnly = process.argv.includes("--npm-only");
-const needsNpm = () => !npmPackagesAreThere();
-const needsSystem = () => !npmOnly && missingSystemPackages().length > 0;
+const systemPackages = process.argv.includes("--node-only")
+	? nodePackages
+	: [...nodePackages, ...serverPackages];
 
-if (needsNpm() || needsSystem()) {
+if (missingSystemPackages().length > 0 || !npmPackagesAreThere()) {
 	takeTurns();
-	if (needsNpm()) installNpmPackages();
-	if (needsSystem()) installSystemPackages();
+	if (missingSystemPackages().length > 0) installSystemPackages();
+	if (!npmPackagesAreThere()) installNpmPackages();
 }
 
 // ---- one set-up at a time -----------------------------------------------------------------------
@@ -106,38 +109,40 @@ function installNpmPackages() {
 	for (const file of ["package.json", "package-lock.json", ".npmrc"])
 		copyFileSync(join(root, file), join(workshop, file));
 
-	run(...npm(), [
-		"ci",
-		// no package here needs its script: esbuild and ssh2 work without, and ssh2's would compile
-		"--ignore-scripts",
-		// also where the machine is set to production or to fewer packages
-		"--include=dev",
-		"--include=optional",
-		// packages that ask for a newer Node get it: they are started by the Node that comes with them
-		"--loglevel=error",
-		"--engine-strict=false",
-		"--no-audit",
-		"--no-fund",
-	], { cwd: workshop, timeout: 15 * minutes });
+	run(
+		...npm(),
+		[
+			"ci",
+			// no package here needs its script: esbuild and ssh2 work without, and ssh2's would compile
+			"--ignore-scripts",
+			// also where the machine is set to production or to fewer packages
+			"--include=dev",
+			"--include=optional",
+			// packages that ask for a newer Node get it: they are started by the Node that comes with them
+			"--loglevel=error",
+			"--engine-strict=false",
+			"--no-audit",
+			"--no-fund",
+		],
+		{ cwd: workshop, timeout: 15 * minutes },
+	);
 
 	const fresh = join(workshop, "node_modules");
-	const version = spawnSync("node", ["--version"], {
+	const node = spawnSync("node", ["--version"], {
 		encoding: "utf8",
 		env: { ...process.env, PATH: `${join(fresh, ".bin")}:${process.env.PATH}` },
-	}).stdout;
-	if (!/^v(2[6-9]|[3-9]\d)\./.test(version ?? ""))
+	});
+	if (!/^v(2[6-9]|[3-9]\d)\./.test(node.stdout))
 		fail(
-			`no Node 26 for ${process.platform} ${process.arch} (node --version says ${version || "nothing"})`,
+			`no Node 26 that runs on this machine (${process.platform} ${process.arch})`,
+			`node --version says: ${node.stdout?.trim()} ${node.stderr?.trim()} ${node.error?.message ?? ""}`,
 			"The npm packages bring it for Linux on x64 and arm64; elsewhere install Node 26 first.",
 		);
 
 	const packages = Object.keys(readJson("package-lock.json").packages).filter(
 		(path) => path !== "" && existsSync(join(workshop, path, "package.json")),
 	);
-	writeFileSync(
-		join(fresh, stampFile),
-		JSON.stringify({ wanted: wantedNpmPackages(), packages }),
-	);
+	writeFileSync(join(fresh, stampFile), JSON.stringify({ wanted: wantedNpmPackages(), packages }));
 	if (existsSync(modules)) renameSync(modules, join(workshop, "old"));
 	renameSync(fresh, modules);
 	rmSync(workshop, { recursive: true, force: true });
@@ -151,14 +156,22 @@ function npm() {
 
 // ---- system packages ----------------------------------------------------------------------------
 
-/** Packages of which a command is missing, or which dpkg began to install and did not finish. */
+/** Packages of which a file is missing, or which dpkg began to install and did not finish. */
 function missingSystemPackages() {
 	const dpkg = readOrNothing("/var/lib/dpkg/status");
-	return systemPackages.filter(({ debian, commands }) => {
+	return systemPackages.filter((each) => {
+		const { debian } = each;
 		const state = new RegExp(`^Package: ${debian}\nStatus: \\S+ \\S+ (\\S+)$`, "m").exec(dpkg)?.[1];
 		const unfinished = /^(half-installed|unpacked|half-configured|triggers-)/.test(state ?? "");
-		return unfinished || !commands.every(findCommand);
+		return unfinished || missingFiles(each).length > 0;
 	});
+}
+
+function missingFiles({ commands = [], libraries = [] }) {
+	return [
+		...commands.filter((each) => !findCommand(each)),
+		...libraries.filter((each) => !findLibrary(each)),
+	];
 }
 
 function installSystemPackages() {
@@ -166,13 +179,16 @@ function installSystemPackages() {
 	const names = missing.map(({ debian }) => debian);
 	const script = join(root, "bin/dev/apt-install.sh");
 	const mayInstall =
-		process.getuid?.() === 0 ? ["sh"] : succeeds("sudo", ["-n", "true"]) ? ["sudo", "-n", "sh"] : null;
+		process.getuid?.() === 0
+			? ["sh"]
+			: succeeds("sudo", ["-n", "true"])
+				? ["sudo", "-n", "sh"]
+				: null;
 
 	if (!findCommand("apt-get") || !mayInstall) {
 		const fedora = missing.map((each) => each.fedora).join(" ");
-		const wanted = missing.flatMap(({ commands }) => commands.filter((each) => !findCommand(each)));
 		fail(
-			`these commands are missing or not fully installed: ${wanted.join(" ") || names.join(" ")}`,
+			`missing on this machine, or not fully installed: ${describe(missing)}`,
 			"The set-up installs them itself on Debian and Ubuntu, as root or with a sudo that asks for",
 			"no password. Here, please run one of",
 			`    sudo apt-get install --no-install-recommends ${names.join(" ")}`,
@@ -184,14 +200,18 @@ function installSystemPackages() {
 	say(`installing system packages with apt-get: ${names.join(" ")}`);
 	run(mayInstall[0], mayInstall.slice(1), [script, ...names], { cwd: root, timeout: 30 * minutes });
 
-	const still = missingSystemPackages().flatMap(({ debian, commands }) =>
-		commands.filter((each) => !findCommand(each)).map((each) => `${each} (package ${debian})`),
-	);
-	if (still.length > 0)
+	if (missingSystemPackages().length > 0)
 		fail(
-			`apt-get is done, but these are still missing: ${still.join(", ")}`,
+			`apt-get is done, but still missing: ${describe(missingSystemPackages())}`,
 			`Please try: sudo apt-get install --reinstall ${names.join(" ")}`,
 		);
+}
+
+/** As in "slapd (slapd, slapadd, slapcat), rsync (rsync)". */
+function describe(packages) {
+	return packages
+		.map((each) => `${each.debian} (${missingFiles(each).join(", ") || "unfinished"})`)
+		.join(", ");
 }
 
 /** Daemons live in sbin, which is not on everybody's PATH. */
@@ -205,6 +225,15 @@ function findCommand(name) {
 			return false;
 		}
 	});
+}
+
+/** Debian's folders have the architecture in their name, Fedora's are lib64. */
+function findLibrary(name) {
+	const architecture = { x64: "x86_64", arm64: "aarch64" }[process.arch] ?? process.arch;
+	const folders = ["lib64", "lib", `lib/${architecture}-linux-gnu`];
+	return folders.some(
+		(folder) => existsSync(join("/usr", folder, name)) || existsSync(join("/", folder, name)),
+	);
 }
 
 // ---- helpers ------------------------------------------------------------------------------------
