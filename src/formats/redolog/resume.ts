@@ -28,6 +28,7 @@ export function findResume(source: ByteSource, from: number, to: number): number
 const mostDead = 1_000_000;
 
 function leadsOn(source: ByteSource, from: number, to: number, dead: Set<number>): boolean {
+	if (dead.has(from)) return false;
 	const walk = new LogWalk(source, { from, to });
 	const passed: number[] = [];
 	for (const { offset } of walk) {
