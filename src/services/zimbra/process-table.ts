@@ -1,0 +1,49 @@
+import { readdirSync, readFileSync } from "node:fs";
+import { identify, type ProcessIdentity } from "../processes.ts";
+
+/** A process as /proc shows it; what it was when it was read may be gone by now. */
+export type TableEntry = {
+	readonly pid: number;
+	readonly words: readonly string[];
+	identity(): ProcessIdentity | undefined;
+};
+
+/** All living processes that have a command line. */
+export function* allProcesses(): Generator<TableEntry> {
+	for (const name of readdirSync("/proc")) {
+		const pid = Number(name);
+		if (!Number.isSafeInteger(pid)) continue;
+		const words = readProc(pid, "cmdline")?.split("\0");
+		if (words !== undefined && words.length > 1)
+			yield { pid, words, identity: () => identify(pid) };
+	}
+}
+
+/** Living processes, of this user, that have `NAME=value` in the environment they were started with. */
+export function processesWith(variable: string): ProcessIdentity[] {
+	const found: ProcessIdentity[] = [];
+	for (const { pid, identity } of allProcesses()) {
+		if (!readProc(pid, "environ")?.split("\0").includes(variable)) continue;
+		const process = identity();
+		if (process !== undefined) found.push(process);
+	}
+	return found;
+}
+
+/** CPU time that a process and its ended children have used, in ms; 0 where it is gone. */
+export function cpuTime(pid: number): number {
+	const stat = readProc(pid, "stat");
+	if (stat === undefined) return 0;
+	// Fields 14 to 17 of proc(5), in ticks of a hundredth of a second (sysconf(_SC_CLK_TCK) on Linux).
+	const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+	return fields.slice(11, 15).reduce((sum, each) => sum + Number(each), 0) * 10;
+}
+
+/** Gone, or another user's: undefined. */
+function readProc(pid: number, file: string): string | undefined {
+	try {
+		return readFileSync(`/proc/${pid}/${file}`, "latin1");
+	} catch {
+		return undefined;
+	}
+}
