@@ -2,9 +2,12 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { cpSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { userInfo } from "node:os";
 import { join } from "node:path";
-import { type HostProcess, killAll, processesOf, signal } from "./processes.ts";
+import { type Execution, readExecutions } from "./executions.ts";
+import { MailboxClient } from "./mailbox-client.ts";
+import { type HostProcess, killAll, lives, processesOf, signal } from "./processes.ts";
 import { type Finished, runToEnd } from "./run.ts";
 import { Sshd } from "./sshd.ts";
+import { dumpStore, type StoreDump } from "./store-dump.ts";
 
 const pairDirectory = import.meta.dirname;
 const projectDirectory = join(pairDirectory, "../..");
@@ -52,6 +55,8 @@ export class Host {
 	readonly marker: string;
 	readonly sshd: Sshd;
 	readonly environment: NodeJS.ProcessEnv;
+	/** what clients of this host's mail server do */
+	readonly mailbox: MailboxClient;
 
 	constructor(options: HostOptions) {
 		this.name = options.name;
@@ -74,6 +79,7 @@ export class Host {
 			PAIR_SYNC_COMMANDS: program("sync-commands", options.program),
 		};
 		this.#writeEnvironment();
+		this.mailbox = new MailboxClient(this.directory, options.name);
 		this.sshd = new Sshd({
 			directory: join(this.directory, "sshd"),
 			address: options.address,
@@ -139,16 +145,14 @@ export class Host {
 
 	/** Process ids of ldap, mysql and mailboxd, as far as they run. */
 	servicePids(): number[] {
-		return Object.values(pidFiles).flatMap((file) => {
-			const pid = existsSync(this.path(file)) ? Number(readFileSync(this.path(file), "utf8")) : 0;
-			return pid > 0 && signal(pid, 0) ? [pid] : [];
-		});
+		const names = Object.keys(pidFiles) as (keyof typeof pidFiles)[];
+		return names.flatMap((name) => this.servicePid(name) ?? []);
 	}
 
 	servicePid(name: keyof typeof pidFiles): number | undefined {
 		const file = this.path(pidFiles[name]);
 		const pid = existsSync(file) ? Number(readFileSync(file, "utf8")) : 0;
-		return pid > 0 && signal(pid, 0) ? pid : undefined;
+		return lives(pid) ? pid : undefined;
 	}
 
 	/** Starts sshd; with `zimbra`, also all of Zimbra, as at a reboot. */
@@ -160,6 +164,16 @@ export class Host {
 	/** kill -9 of everything on this host, sshd included: what it had not fsynced into its database is gone. */
 	killEverything(): void {
 		killAll(this);
+	}
+
+	/** Everything in this host's message store. */
+	dumpStore(): Promise<StoreDump> {
+		return dumpStore(this);
+	}
+
+	/** What was carried out on this host's store, by mailboxd, its recovery or zmplayredo, in that order. */
+	executions(): Execution[] {
+		return readExecutions(join(this.directory, "executions.tsv"));
 	}
 
 	/** SIGSTOP for every process: a host that hangs, with its connections open. {@link thaw} is the reverse. */
@@ -177,6 +191,7 @@ export class Host {
 
 	/** A clean stop, which always rolls the redo log over. */
 	async stopZimbra(): Promise<void> {
+		this.mailbox.disconnect();
 		await this.mustRun("zmcontrol", "stop");
 	}
 

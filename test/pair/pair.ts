@@ -5,14 +5,28 @@ import { createServer } from "node:net";
 import { constants, tmpdir } from "node:os";
 import { join } from "node:path";
 import { Host } from "./host.ts";
+import { initialCopy } from "./initial-copy.ts";
+import { install, type LdapOptions } from "./install.ts";
 import { writeConf } from "./live-sync-conf.ts";
+import type { Acknowledged } from "./mailbox-client.ts";
 import { sweep } from "./processes.ts";
 import { makeKey } from "./sshd.ts";
 
 export type PairOptions = {
 	/** more lines for both live_sync.conf */
 	readonly settings?: Readonly<Record<string, string>>;
+	/** `source` runs bin/*.ts, `dist` the built executables */
 	readonly program?: "source" | "dist";
+	/** how many accounts there are; 3 unless told */
+	readonly accounts?: number;
+	/** false (as when not told): no slapd, only a process of that name; true: as Zimbra ships it */
+	readonly ldap?: boolean | LdapOptions;
+	/** global settings of Zimbra, such as zimbraRedoLogRolloverFileSizeKB */
+	readonly zimbraSettings?: Readonly<Record<string, string>>;
+	/** whether host b has its initial copy of host a; true unless told */
+	readonly copied?: boolean;
+	/** whether Zimbra runs on host a; true unless told */
+	readonly started?: boolean;
 };
 
 /** Two simulated Zimbra hosts on this machine. */
@@ -37,6 +51,12 @@ export class Pair {
 		this.#disposed = true;
 		for (const name of this.#signals) process.off(name, this.#interrupted);
 		this.#sweep();
+	}
+
+	/** What clients of either host were told is done, in that order. */
+	get acknowledged(): Acknowledged[] {
+		const all = [...this.a.mailbox.acknowledged, ...this.b.mailbox.acknowledged];
+		return all.sort((one, other) => one.at - other.at);
 	}
 
 	[Symbol.asyncDispose](): Promise<void> {
@@ -79,7 +99,13 @@ export async function createPair(options: PairOptions = {}): Promise<Pair> {
 		shareKey(a, b);
 		writeConf(a, { host: b, port: portB }, options.settings ?? {});
 		writeConf(b, { host: a, port: portA }, options.settings ?? {});
-		await Promise.all([a.boot(), b.boot()]);
+		install(a, {
+			accounts: options.accounts ?? 3,
+			ldap: options.ldap === true ? { writemap: true } : (options.ldap ?? false),
+			zimbraSettings: options.zimbraSettings ?? {},
+		});
+		if (options.copied !== false) await initialCopy(a, b);
+		await Promise.all([a.boot({ zimbra: options.started !== false }), b.boot()]);
 		return pair;
 	} catch (error) {
 		await pair.dispose();

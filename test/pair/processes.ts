@@ -62,6 +62,9 @@ export function signal(pid: number, name: NodeJS.Signals | 0): boolean {
 	}
 }
 
+/** Alive, and not merely not yet reaped. */
+export const lives = (pid: number): boolean => pid > 0 && look(pid) !== undefined;
+
 function look(pid: number): (HostProcess & { environment: string }) | undefined {
 	try {
 		const stat = readFileSync(`/proc/${pid}/stat`, "latin1");

@@ -6,7 +6,7 @@
 import { sweep } from "./processes.ts";
 
 const [directory = "", ...words] = process.argv.slice(2);
-const hosts = [];
+const hosts: { marker: string; directory: string }[] = [];
 for (let i = 0; i + 1 < words.length; i += 2)
 	hosts.push({ marker: words[i] ?? "", directory: words[i + 1] ?? "" });
 

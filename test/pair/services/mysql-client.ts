@@ -1,0 +1,30 @@
+/** `mysqladmin ping` and `mysql -e <statement>`, as far as anybody here uses them. */
+import { Database } from "../store/database.ts";
+import { databaseSocket } from "./place.ts";
+
+const [as, ...words] = process.argv.slice(2);
+const say = (text: string) => process.stdout.write(`${text}\n`);
+const refuse = (text: string): never => {
+	process.stderr.write(`${text}\n`);
+	process.exit(1);
+};
+
+const database = await Database.connect(databaseSocket).catch(() =>
+	refuse(
+		`ERROR 2002 (HY000): Can't connect to local MySQL server through socket '${databaseSocket}'`,
+	),
+);
+if (as === "admin") {
+	if (words.at(-1) !== "ping") refuse(`unknown command: ${words.join(" ")}`);
+	await database.ping();
+	say("mysqld is alive");
+} else {
+	const statement = (words[words.indexOf("-e") + 1] ?? "").trim().replace(/;$/, "").toUpperCase();
+	if (/^FLUSH (ENGINE )?LOGS$/.test(statement)) await database.flush();
+	else if (statement === "SELECT 1") say("1\n1");
+	else
+		refuse(
+			`ERROR 1064 (42000) at line 1: You have an error in your SQL syntax near '${statement}'`,
+		);
+}
+process.exit(0);

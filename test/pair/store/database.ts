@@ -1,0 +1,44 @@
+import { LineClient } from "../services/line-protocol.ts";
+import type { Write } from "./tables.ts";
+
+/** A client of the simulated database. */
+export class Database {
+	readonly #client: LineClient;
+
+	private constructor(client: LineClient) {
+		this.#client = client;
+	}
+
+	static async connect(socketPath: string): Promise<Database> {
+		return new Database(await LineClient.connect(socketPath, "mysql"));
+	}
+
+	get<V>(table: string, key: string): Promise<V | null> {
+		return this.#client.ask({ get: [table, key] }) as Promise<V | null>;
+	}
+
+	scan<V>(table: string): Promise<[string, V][]> {
+		return this.#client.ask({ scan: table }) as Promise<[string, V][]>;
+	}
+
+	tables(prefix: string): Promise<string[]> {
+		return this.#client.ask({ tables: prefix }) as Promise<string[]>;
+	}
+
+	async commit(writes: Write[]): Promise<void> {
+		await this.#client.ask({ commit: writes });
+	}
+
+	/** FLUSH ENGINE LOGS */
+	async flush(): Promise<void> {
+		await this.#client.ask({ flush: true });
+	}
+
+	async ping(): Promise<void> {
+		await this.#client.ask({ ping: true });
+	}
+
+	[Symbol.dispose](): void {
+		this.#client[Symbol.dispose]();
+	}
+}
