@@ -1,3 +1,5 @@
+import type { LdapMark } from "./ldap/mark.ts";
+import type { Coverage } from "./ldap/wire.ts";
 import type { Position } from "./redolog/position.ts";
 
 /**
@@ -62,12 +64,13 @@ export type ReplayState = {
 };
 
 /** One copy of the live LDAP directory. */
-export type LdapSnapshot = {
+export type LdapSnapshot = LdapMark & {
 	readonly id: string;
-	/** LMDB transaction id of each environment, by its directory below data/ldap */
-	readonly transactionIds: Readonly<Record<string, number>>;
-	/** live redo position read before those ids: the copy covers operations up to there */
-	readonly coverage: Position;
+	/**
+	 * Live redo position read before the transaction ids: the copy has what operations up to there
+	 * need. Undefined where the live server had no redo.log.
+	 */
+	readonly coverage?: Coverage | undefined;
 	/** ms since the epoch, live clock */
 	readonly takenAt: number;
 	readonly entries: number;
@@ -86,17 +89,30 @@ export type LdapState = {
 		| "waiting"
 		| "stopped";
 	readonly peer: string;
+	/** the newest state of the live directory, and when (ms, live clock) it was first seen */
 	readonly changeSeen?:
 		| { readonly transactionIds: Readonly<Record<string, number>>; readonly at: number }
 		| undefined;
+	/** when the live server was last heard of */
+	readonly heardAt?: StateMoment | undefined;
 	readonly staged?: LdapSnapshot | undefined;
 	readonly installed?: LdapSnapshot | undefined;
 	/**
 	 * The installed copy holds every LDAP change made before the live log stood here. An unchanged
 	 * transaction id moves it on without a new copy.
 	 */
-	readonly coverage?: (Position & { readonly timeline: number }) | undefined;
+	readonly coverage?: Coverage | undefined;
+	/** whether the LDAP passwords in localconfig.xml of the two hosts have drifted apart */
 	readonly passwordsDiffer?: boolean | undefined;
+	/** copies put in use since the loop started */
 	readonly rounds: number;
+	readonly lastRound?:
+		| {
+				readonly endedAt: number;
+				readonly tookMs: number;
+				readonly bytesReceived: number;
+				readonly bytesSent: number;
+		  }
+		| undefined;
 	readonly problems: readonly Problem[];
 };

@@ -238,6 +238,18 @@ export const settingsTable = {
 		default: "500ms",
 		help: "How often the live server looks at LDAP's transaction ids.",
 	},
+	ldap_copy_timeout: {
+		type: "duration",
+		range: [1, 7200],
+		default: "5m",
+		help: "For the snapshot of one LDAP database on the live server.",
+	},
+	ldap_check_timeout: {
+		type: "duration",
+		range: [1, 7200],
+		default: "15m",
+		help: "For reading a whole copy of LDAP before it is used.",
+	},
 	log_format: {
 		type: "choice",
 		choices: ["lines", "json"],

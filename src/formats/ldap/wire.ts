@@ -1,0 +1,177 @@
+import type { LogIdentity, Position } from "../redolog/position.ts";
+import type { LdapMark } from "./mark.ts";
+import type { PasswordDigests } from "./passwords.ts";
+
+/**
+ * What the two ends say about LDAP: JSON, a line each.
+ *
+ *     mirror                                live
+ *       | ldap_changes (an ssh command)      |
+ *       | ← hello: how it can be copied      |
+ *       | ← passwords                        |  again when localconfig.xml changes
+ *       | ← look: what it is now             |  at each change, and each heartbeat interval
+ *       | a number                         → |  each heartbeat interval; echoed in the next look
+ *       | ldap_snapshot (another command)  → |
+ *       | ← one snapshot                     |
+ *       | rsync of that directory          → |
+ */
+export type LdapHello = {
+	readonly kind: "hello";
+	/** `snapshot`: mdb_copy takes a whole copy; `files`: only the files themselves can be copied */
+	readonly method: "snapshot" | "files";
+	/** why only the files */
+	readonly reason?: string | undefined;
+	/** data/ldap on the live server */
+	readonly directory: string;
+};
+
+export type LdapLook = LdapMark & {
+	readonly kind: "look";
+	/** where the live log ended before the ids were read; undefined where there is no redo.log */
+	readonly coverage?: Coverage | undefined;
+	/** the live clock then, ms since the epoch */
+	readonly clock: number;
+	/** the last number that the mirror had sent before the ids were read */
+	readonly heard: number;
+};
+
+export type LdapPasswords = { readonly kind: "passwords" } & PasswordDigests;
+
+export type FromLdapSource = LdapHello | LdapLook | LdapPasswords;
+
+/** A place in the live redo log up to which a copy of the directory has what the operations need. */
+export type Coverage = Position & LogIdentity;
+
+export type SnapshotFile = {
+	/** below the directory */
+	readonly path: string;
+	readonly size: number;
+	readonly sha256: string;
+};
+
+/** What `ldap_snapshot` answers: all that the mirror needs to fetch a copy and to check it. */
+export type SnapshotAnswer = LdapMark & {
+	readonly id: string;
+	/** where it lies on the live server until the next one */
+	readonly directory: string;
+	readonly coverage?: Coverage | undefined;
+	/** live clock, ms since the epoch, read with the coverage */
+	readonly takenAt: number;
+	/** number of entries of each environment, by its directory below data/ldap */
+	readonly entries: Readonly<Record<string, number>>;
+	readonly contents: readonly SnapshotFile[];
+};
+
+/** Throws for a line that no live server sends. */
+export function decodeFromLdapSource(line: string): FromLdapSource {
+	const value = fieldsOf(parse(line));
+	switch (value.kind) {
+		case "hello":
+			return {
+				kind: "hello",
+				method: value.method === "snapshot" ? "snapshot" : "files",
+				reason: value.reason === undefined ? undefined : text(value.reason),
+				directory: absolute(value.directory),
+			};
+		case "passwords":
+			return {
+				kind: "passwords",
+				nonce: text(value.nonce),
+				digests: recordOf(value.digests, text),
+			};
+		case "look":
+			return {
+				kind: "look",
+				...markOf(value),
+				coverage: coverageOf(value.coverage),
+				clock: count(value.clock),
+				heard: count(value.heard),
+			};
+		default:
+			throw new Error(`not a line of ldap_changes: ${line.slice(0, 200)}`);
+	}
+}
+
+/** Throws for anything but the answer of `ldap_snapshot`. */
+export function decodeSnapshot(line: string): SnapshotAnswer {
+	const value = fieldsOf(parse(line));
+	if (!Array.isArray(value.contents)) throw new Error("the snapshot has no list of files");
+	return {
+		...markOf(value),
+		id: text(value.id),
+		directory: absolute(value.directory),
+		coverage: coverageOf(value.coverage),
+		takenAt: count(value.takenAt),
+		entries: recordOf(value.entries, count),
+		contents: value.contents.map((each) => {
+			const { path, size, sha256 } = fieldsOf(each);
+			return { path: below(path), size: count(size), sha256: text(sha256) };
+		}),
+	};
+}
+
+function markOf(value: Record<string, unknown>): LdapMark {
+	return {
+		transactionIds: recordOf(value.transactionIds, count),
+		sources: recordOf(value.sources, text),
+		files: text(value.files),
+	};
+}
+
+function coverageOf(value: unknown): Coverage | undefined {
+	if (value === undefined) return undefined;
+	const { serverId, sequence, createTime, timeline, offset } = fieldsOf(value);
+	return {
+		serverId: text(serverId),
+		sequence: count(sequence),
+		createTime: count(createTime),
+		timeline: count(timeline),
+		offset: count(offset),
+	};
+}
+
+function parse(line: string): unknown {
+	try {
+		return JSON.parse(line);
+	} catch (error) {
+		throw new Error(`not JSON: ${line.slice(0, 200)}`, { cause: error });
+	}
+}
+
+function fieldsOf(value: unknown): Record<string, unknown> {
+	if (typeof value === "object" && value !== null) return value as Record<string, unknown>;
+	throw new Error(`${JSON.stringify(value)} has no fields`);
+}
+
+/** The names are paths below data/ldap, and become paths on the mirror. */
+function recordOf<T>(value: unknown, read: (value: unknown) => T): Record<string, T> {
+	return Object.fromEntries(
+		Object.entries(fieldsOf(value)).map(([name, each]) => [below(name), read(each)]),
+	);
+}
+
+function count(value: unknown): number {
+	if (typeof value === "number" && Number.isSafeInteger(value) && value >= 0) return value;
+	throw new Error(`${JSON.stringify(value)} is not a count`);
+}
+
+function text(value: unknown): string {
+	if (typeof value === "string") return value;
+	throw new Error(`${JSON.stringify(value)} is not text`);
+}
+
+function absolute(value: unknown): string {
+	const path = text(value);
+	if (path.startsWith("/") && !/\p{Cc}/u.test(path)) return path;
+	throw new Error(`${JSON.stringify(path)} is not an absolute path`);
+}
+
+/** A path that stays below the directory it is used in, whoever sent it. */
+function below(value: unknown): string {
+	const path = text(value);
+	const parts = path.split("/");
+	if (parts.every((part) => part !== "" && part !== "." && part !== "..") && !path.includes("\0")) {
+		return path;
+	}
+	throw new Error(`${JSON.stringify(path)} is not a path below a directory`);
+}

@@ -1,0 +1,146 @@
+import { createHash } from "node:crypto";
+import { lstat, readdir, readFile } from "node:fs/promises";
+import { basename, join, relative, resolve } from "node:path";
+import { hasCode } from "../../errors.ts";
+import { type ConfiguredDatabase, parseDatabase } from "../../formats/ldap/config-ldif.ts";
+import type { LdapMark } from "../../formats/ldap/mark.ts";
+import { type Environment, readEnvironment } from "./lmdb.ts";
+
+/** A database of slapd, and where it lies below data/ldap. */
+export type LdapDatabase = ConfiguredDatabase & {
+	/** `mdb/db` */
+	readonly place: string;
+};
+
+/**
+ * The databases that the cn=config below `root` names.
+ * @param root data/ldap, or a copy of it
+ * @param configuredRoot what cn=config calls it: data/ldap below zimbra_home, on both hosts
+ * @param home what relative names are relative to
+ */
+export async function readDatabases(
+	root: string,
+	configuredRoot: string,
+	home: string,
+): Promise<LdapDatabase[]> {
+	const directory = join(root, "config/cn=config");
+	const names = await readdir(directory).catch((error: unknown) => {
+		throw new Error(`${directory} cannot be read: LDAP is followed by its cn=config`, {
+			cause: error,
+		});
+	});
+	const found: LdapDatabase[] = [];
+	for (const name of names.toSorted()) {
+		if (!name.endsWith(".ldif")) continue;
+		const database = parseDatabase(name, await readFile(join(directory, name), "utf8"));
+		if (database === undefined) continue;
+		const place = relative(configuredRoot, resolve(home, database.directory));
+		if (place === "" || place.startsWith("..")) {
+			throw new Error(
+				`${join(directory, name)} keeps its data in ${database.directory}, which is not below ${configuredRoot}: it cannot be followed; move it there (slapcat, olcDbDirectory, slapadd)`,
+			);
+		}
+		found.push({ ...database, place });
+	}
+	if (found.length > 0) return found;
+	throw new Error(`${directory} names no database with data: nothing to follow`);
+}
+
+/** The directories of LMDB environments among them. */
+export const environmentsOf = (databases: readonly LdapDatabase[]): string[] =>
+	databases.filter(({ backend }) => backend === "mdb").map(({ place }) => place);
+
+/** What of data/ldap belongs to one host and one run of slapd, and is never copied. */
+export function staysHere(path: string): boolean {
+	const name = basename(path);
+	return (
+		path.startsWith("state/") ||
+		name === "lock.mdb" ||
+		// Of an environment in use mdb_copy makes the copy; of one that is not, an old backup, none.
+		name === "data.mdb" ||
+		name.endsWith(".pid") ||
+		name.startsWith(".live_sync") ||
+		// BerkeleyDB's shared memory and its note of who has it open
+		name === "alock" ||
+		/^__db\.\d+$/.test(name)
+	);
+}
+
+export type Tree = { readonly directories: string[]; readonly files: string[] };
+
+/** All directories, and all regular files that are copied, as paths below `root`, sorted. */
+export async function listTree(root: string, all = false): Promise<Tree> {
+	const directories: string[] = [];
+	const files: string[] = [];
+	const visit = async (below: string): Promise<void> => {
+		for (const entry of await readdir(join(root, below), { withFileTypes: true })) {
+			const path = below === "" ? entry.name : `${below}/${entry.name}`;
+			if (entry.isDirectory()) {
+				directories.push(path);
+				await visit(path);
+			} else if (entry.isFile() && (all || !staysHere(path))) {
+				files.push(path);
+			}
+		}
+	};
+	await visit("");
+	return { directories: directories.toSorted(), files: files.toSorted() };
+}
+
+/**
+ * A digest of cn=config, by content, so that it is the same on both hosts; and of the files of
+ * databases without transaction ids (hdb), by size and time.
+ */
+export async function digestFiles(
+	root: string,
+	databases: readonly LdapDatabase[],
+): Promise<string> {
+	const hash = createHash("sha256");
+	for (const path of (await listTree(join(root, "config"), true)).files) {
+		const bytes = await readFile(join(root, "config", path));
+		hash.update(`${path}\0${bytes.length}\0`).update(bytes);
+	}
+	for (const { backend, place } of databases) {
+		if (backend === "mdb") continue;
+		for (const path of (await listTree(join(root, place))).files) {
+			const { ino, size, mtimeNs } = await lstat(join(root, place, path), { bigint: true });
+			hash.update(`${place}/${path}\0${ino}\0${size}\0${mtimeNs}\0`);
+		}
+	}
+	return hash.digest("hex");
+}
+
+/** {@link digestFiles}, again where slapd replaces a file in just that moment. */
+export async function steadyDigest(
+	root: string,
+	databases: readonly LdapDatabase[],
+): Promise<string> {
+	for (let attempt = 1; ; attempt++) {
+		try {
+			return await digestFiles(root, databases);
+		} catch (error) {
+			if (!hasCode(error, "ENOENT") || attempt === 5) throw error;
+		}
+	}
+}
+
+/** The environments below a directory, by their place. */
+export async function readEnvironments(
+	root: string,
+	places: readonly string[],
+): Promise<Map<string, Environment>> {
+	const found = new Map<string, Environment>();
+	for (const place of places) found.set(place, await readEnvironment(join(root, place)));
+	return found;
+}
+
+/** The mark of what was read. */
+export function markOf(environments: ReadonlyMap<string, Environment>, files: string): LdapMark {
+	const transactionIds: Record<string, number> = {};
+	const sources: Record<string, string> = {};
+	for (const [place, { transactionId, source }] of environments) {
+		transactionIds[place] = transactionId;
+		sources[place] = source;
+	}
+	return { transactionIds, sources, files };
+}

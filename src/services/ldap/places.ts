@@ -1,0 +1,56 @@
+import { lstat, readlink, stat } from "node:fs/promises";
+import { dirname, join, resolve } from "node:path";
+import type { Generation } from "../../formats/ldap/swap-plan.ts";
+import type { Config } from "../config.ts";
+import { makeDirectory } from "../files.ts";
+import { isThere } from "./lmdb.ts";
+
+/** Where the mirror keeps its copies; all on the file system of data/ldap, to be renamed into place. */
+export type LdapPlaces = Readonly<Record<Generation, string>> & {
+	/** as it came from the live server; never opened by slapd, the basis of the next transfer */
+	readonly staging: string;
+	/** cn=config of a copy, with directories that point into the copy */
+	readonly check: string;
+	readonly journal: string;
+};
+
+/** Throws where data/ldap cannot be renamed: a mount point. */
+export async function findPlaces(config: Config): Promise<LdapPlaces> {
+	const current = await behindLink(config.zimbra.ldap);
+	await makeDirectory(config.base.ldap);
+	const { dev } = await stat(dirname(current));
+	const mounted = await stat(current).catch(() => undefined);
+	if (mounted !== undefined && mounted.dev !== dev) {
+		throw new Error(
+			`${current} is a mount point, and LDAP copies are put in use by renaming that directory; mount the file system one level higher, or make ${config.zimbra.ldap} a link to a directory below the mount point`,
+		);
+	}
+	const near = (await stat(config.base.ldap)).dev === dev;
+	const area = near ? config.base.ldap : join(dirname(current), ".live_sync_ldap");
+	await makeDirectory(area);
+	return {
+		current,
+		next: join(area, "next"),
+		previous: join(area, "previous"),
+		discarded: join(area, "discarded"),
+		refused: join(area, "refused"),
+		staging: join(area, "staging"),
+		check: join(area, "check"),
+		journal: join(area, "swap.json"),
+	};
+}
+
+/** data/ldap may be a link to a larger disk: then its target is what is exchanged. */
+async function behindLink(path: string): Promise<string> {
+	const found = await lstat(path).catch(() => undefined);
+	if (found?.isSymbolicLink() !== true) return path;
+	return resolve(dirname(path), await readlink(path));
+}
+
+const generations = ["current", "next", "previous", "discarded", "refused"] as const;
+
+export async function presentGenerations(places: LdapPlaces): Promise<Set<Generation>> {
+	const present = new Set<Generation>();
+	for (const name of generations) if (await isThere(places[name])) present.add(name);
+	return present;
+}
