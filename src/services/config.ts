@@ -1,5 +1,6 @@
+import { existsSync } from "node:fs";
 import { networkInterfaces, userInfo } from "node:os";
-import { dirname, resolve } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { Refusal } from "../errors.ts";
 import { parseSettings } from "../formats/settings/parse.ts";
 import type { Settings } from "../formats/settings/table.ts";
@@ -16,6 +17,33 @@ export type Config = {
 };
 
 export const defaultConfigFile = "/opt/zimbra/live_sync/live_sync.conf";
+
+/** What a program knows that can tell where its configuration lies. */
+export type ConfigHints = {
+	/** the option --config */
+	readonly option?: string | undefined;
+	/** the variable LIVE_SYNC_CONF */
+	readonly variable?: string | undefined;
+	/** path of the program as it was started */
+	readonly executable?: string | undefined;
+};
+
+/**
+ * Where live_sync.conf is, for both programs: as told, else beside the program or one directory above
+ * it, else where the 2011 scripts had it.
+ */
+export function findConfigFile({ option, variable, executable }: ConfigHints): string {
+	if (option !== undefined) return option;
+	if (variable !== undefined && variable !== "") return variable;
+	if (executable !== undefined) {
+		const directory = dirname(resolve(executable));
+		for (const each of [directory, dirname(directory)]) {
+			const file = join(each, "live_sync.conf");
+			if (existsSync(file)) return file;
+		}
+	}
+	return defaultConfigFile;
+}
 
 /**
  * Reads live_sync.conf; the base directory is the one it lies in.
