@@ -1,0 +1,86 @@
+import { access, constants, statfs } from "node:fs/promises";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { formatHello, type Hello, protocolVersion } from "../../formats/protocol/hello.ts";
+import type { Config } from "../../services/config.ts";
+import { findLiveSyncd } from "../../services/live-syncd-here.ts";
+import { endOfLog } from "../../services/redolog/open-log.ts";
+import { readRole } from "../../services/role.ts";
+import { zimbraVersion } from "../../services/zimbra/version.ts";
+import { version } from "../../version.ts";
+import type { Serve } from "./context.ts";
+import { say } from "./output.ts";
+
+/** The moment of a rollover in which there is no redo.log is far shorter than this. */
+const rolloverMs = 500;
+
+/** Who is here and how things stand, in one line of JSON; asked at each connection, so it is quick. */
+export const serve: Serve<"hello"> = async (_, { config, signal }) => {
+	const { base, settings, zimbra } = config;
+	const [zimbraRelease, redolog, { role, timeline }, mailboxd, liveSyncd] = await Promise.all([
+		zimbraVersion(config, join(base.base, "status/zimbra-version.json")),
+		findEnd(config),
+		readRole(base.role),
+		mailboxdState(config, signal),
+		findLiveSyncd(config),
+	]);
+	const hello: Hello = {
+		protocol: protocolVersion,
+		program: version,
+		zimbra: zimbraRelease,
+		redolog,
+		role,
+		timeline,
+		mailboxd,
+		liveSyncd,
+		capabilities: ["zstd", ...((await isInPath("mdb_copy", settings.path)) ? ["mdb_copy"] : [])],
+		clock: Date.now(),
+		diskFree: { redolog: await freeBytes(zimbra.redolog), base: await freeBytes(base.base) },
+	};
+	await say(formatHello(hello));
+	return 0;
+};
+
+async function findEnd({ zimbra }: Config): Promise<Hello["redolog"]> {
+	const deadline = performance.now() + rolloverMs;
+	for (;;) {
+		const end = await endOfLog(zimbra);
+		if (end !== undefined) {
+			const { serverId, sequence, createTime, open } = end.header;
+			return { serverId, sequence, createTime, size: end.size, open };
+		}
+		if (performance.now() > deadline) return undefined;
+		await sleep(20);
+	}
+}
+
+/**
+ * By pid files and processes. zmmailboxdctl starts a JVM each time, and exits 0 where java is missing;
+ * it is asked only where there is no process and no sign of Zimbra's own launcher, whose pid files and
+ * processes would tell (Carbonio runs mailboxd as a unit of systemd).
+ */
+async function mailboxdState(config: Config, signal: AbortSignal): Promise<Hello["mailboxd"]> {
+	const { makeMailboxd } = await import("../../services/zimbra/mailboxd.ts");
+	const { makeRun } = await import("../../services/run.ts");
+	const mailboxd = makeMailboxd({ run: makeRun(config.settings), config });
+	if ((await mailboxd.process()) !== undefined) return "running";
+	if (await exists(join(config.zimbra.home, "libexec/zmmailboxdmgr"))) return "stopped";
+	return (await mailboxd.state(signal)).kind;
+}
+
+async function isInPath(program: string, path: readonly string[]): Promise<boolean> {
+	const found = await Promise.all(path.map((each) => exists(join(each, program), constants.X_OK)));
+	return found.includes(true);
+}
+
+async function exists(path: string, mode = constants.F_OK): Promise<boolean> {
+	return await access(path, mode).then(
+		() => true,
+		() => false,
+	);
+}
+
+async function freeBytes(directory: string): Promise<number | undefined> {
+	const found = await statfs(directory).catch(() => undefined);
+	return found && found.bavail * found.bsize;
+}

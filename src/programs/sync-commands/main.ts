@@ -1,0 +1,123 @@
+import type { Readable } from "node:stream";
+import { describe, hasCode, Refusal } from "../../errors.ts";
+import {
+	findRequest,
+	maxRequestLength,
+	type Parsed,
+	parseRequest,
+} from "../../formats/protocol/request.ts";
+import { type Config, checkUser, findConfigFile, loadConfig } from "../../services/config.ts";
+import { version } from "../../version.ts";
+import { watchClient } from "./client.ts";
+import type { ServedLog } from "./context.ts";
+import { complain, say } from "./output.ts";
+import { readRequestLine } from "./request-line.ts";
+import { servedLog } from "./served-log.ts";
+import { serveRequest } from "./verbs.ts";
+
+/**
+ * The forced command of the mirror's key: serves one request and gives the exit code, 0 served, 1
+ * refused or failed. Whatever the other host sends, nothing but the closed list of requests is done.
+ * @param argv words of the forced command itself, from authorized_keys
+ */
+export async function main(argv: readonly string[]): Promise<number> {
+	const options = parseOptions(argv);
+	if (options === undefined) {
+		complain("usage: sync-commands [--config FILE] [--version] [REQUEST …]");
+		return 1;
+	}
+	if (options.version) {
+		await say(`sync-commands ${version}\n`);
+		return 0;
+	}
+	let config: Config;
+	try {
+		config = await loadConfig(
+			findConfigFile({
+				option: options.config,
+				variable: process.env.LIVE_SYNC_CONF,
+				executable: process.argv[1],
+			}),
+		);
+		checkUser(config.settings);
+	} catch (error) {
+		tell(error);
+		return 1;
+	}
+	const address = process.env.SSH_CONNECTION?.split(" ")[0];
+	const log = servedLog(config.base.served, config.settings.log_format, { client: address });
+	return await serve(config, options.words, log);
+}
+
+async function serve(config: Config, words: readonly string[], log: ServedLog): Promise<number> {
+	using client = watchClient(process.env.SSH_CONNECTION !== undefined);
+	const { signal } = client;
+	const source = findRequest(process.env.SSH_ORIGINAL_COMMAND, words);
+	let text = source.kind === "text" ? source.text : "";
+	try {
+		if (source.kind === "stdin") text = await readRequestLine(process.stdin);
+	} catch (error) {
+		return refuse(text, describe(error), log);
+	}
+	const { request, refused } = parse(text, source.kind, config);
+	if (refused !== undefined) return refuse(text, refused, log);
+	log("info", "serving", { request: text.trim() });
+	const input = (): Readable => process.stdin;
+	try {
+		return await serveRequest(request, { config, input, signal, log });
+	} catch (error) {
+		if (signal.aborted || hasCode(error, "EPIPE")) {
+			log("info", "ended", { request: text.trim(), reason: reasonOf(signal, error) });
+			return 1;
+		}
+		log("error", "failed", { request: text.trim(), reason: describe(error) });
+		tell(error);
+		return 1;
+	}
+}
+
+function parse(text: string, from: "stdin" | "text", { zimbra }: Config): Parsed {
+	const places = { rsyncDirectories: [`${zimbra.redolog}/`, `${zimbra.ldap}/`] };
+	const parsed = parseRequest(text, places);
+	// Standard input belongs to rsync's protocol, which may have been read beyond the line.
+	if (from === "stdin" && parsed.request?.verb === "rsync") {
+		return { refused: "Rejected: rsync is not served from standard input" };
+	}
+	return parsed;
+}
+
+function refuse(text: string, reason: string, log: ServedLog): number {
+	log("warn", "refused", { request: text.slice(0, maxRequestLength), reason });
+	complain(`sync-commands: refused: ${reason}`);
+	return 1;
+}
+
+/** Once, at the edge: what is wrong, and what to do about it. */
+function tell(error: unknown): void {
+	const code = error instanceof Refusal ? `  [${error.code}]` : "";
+	complain(`sync-commands: ${describe(error)}${code}`);
+	if (error instanceof Refusal) complain(`  try: ${error.hint}`);
+}
+
+const reasonOf = (signal: AbortSignal, error: unknown): string =>
+	describe(signal.aborted ? signal.reason : error);
+
+type Options = {
+	readonly config: string | undefined;
+	readonly version: boolean;
+	readonly words: readonly string[];
+};
+
+/** Options stand before the request; undefined where they make no sense. */
+function parseOptions(argv: readonly string[]): Options | undefined {
+	let config: string | undefined;
+	let at = 0;
+	for (; argv[at]?.startsWith("-") === true; at++) {
+		const word = argv[at];
+		if (word === "--version") return { config, version: true, words: [] };
+		if (word === "--config" && argv[at + 1] !== undefined) config = argv[++at];
+		else if (word?.startsWith("--config=") === true) config = word.slice("--config=".length);
+		else return undefined;
+	}
+	return { config, version: false, words: argv.slice(at) };
+}
