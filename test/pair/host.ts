@@ -1,11 +1,12 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { cpSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { userInfo } from "node:os";
 import { join } from "node:path";
 import { type Execution, readExecutions } from "./executions.ts";
 import { MailboxClient } from "./mailbox-client.ts";
 import { type HostProcess, killAll, lives, processesOf, signal } from "./processes.ts";
 import { type Finished, runToEnd } from "./run.ts";
+import type { ReplayFaults } from "./services/zmplayredo.ts";
 import { Sshd } from "./sshd.ts";
 import { dumpStore, type StoreDump } from "./store-dump.ts";
 
@@ -174,6 +175,28 @@ export class Host {
 	/** What was carried out on this host's store, by mailboxd, its recovery or zmplayredo, in that order. */
 	executions(): Execution[] {
 		return readExecutions(join(this.directory, "executions.tsv"));
+	}
+
+	/** Lets zmplayredo misbehave on this host, whoever starts it, until told otherwise. */
+	replayFaults(faults: ReplayFaults): void {
+		this.#control("zmplayredo.json", JSON.stringify(faults));
+	}
+
+	/** Lets `ldap start` or `mysql.server start` fail in its own way (exit 1; "failed." and exit 0). */
+	startFails(service: "ldap" | "mysql", fails: boolean): void {
+		this.#control(`${service}.start-fails`, fails ? "" : undefined);
+	}
+
+	/** Lets one of the commands (`ldap`, `zmplayredo`, …) wait before it does anything, as a JVM does. */
+	slow(command: string, seconds: number): void {
+		this.#control(`${command}.sleep`, seconds > 0 ? String(seconds) : undefined);
+	}
+
+	#control(file: string, content: string | undefined): void {
+		const path = join(this.directory, "control", file);
+		mkdirSync(join(this.directory, "control"), { recursive: true });
+		if (content === undefined) rmSync(path, { force: true });
+		else writeFileSync(path, content);
 	}
 
 	/** SIGSTOP for every process: a host that hangs, with its connections open. {@link thaw} is the reverse. */

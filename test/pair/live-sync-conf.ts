@@ -18,8 +18,6 @@ export function writeConf(
 		zimbra_home: host.home,
 		user: host.user,
 		ssh_port: String(peer.port),
-		remote_redolog_dir: peer.host.path("redolog"),
-		remote_ldap_dir: peer.host.path("data/ldap"),
 		disk_floor: "1M",
 		...more,
 	};
