@@ -58,6 +58,7 @@ export class Host {
 	readonly environment: NodeJS.ProcessEnv;
 	/** what clients of this host's mail server do */
 	readonly mailbox: MailboxClient;
+	#holder: number | undefined;
 
 	constructor(options: HostOptions) {
 		this.name = options.name;
@@ -102,7 +103,8 @@ export class Host {
 	run(command: string, ...words: string[]): Promise<Finished> {
 		const ours = ["bin", "libexec", "live_sync"].map((each) => this.path(each, command));
 		const file = ours.find((each) => existsSync(each)) ?? command;
-		return runToEnd(file, words, { env: this.environment, cwd: this.home });
+		const [first = "", ...rest] = [...this.#entering, file, ...words];
+		return runToEnd(first, rest, { env: this.environment, cwd: this.home });
 	}
 
 	/** As {@link run}, and fails unless the command exits with 0. */
@@ -121,7 +123,8 @@ export class Host {
 
 	/** The same, left running: for the foreground, and for being killed. */
 	spawnLiveSyncd(...words: string[]): ChildProcess {
-		return spawn(this.path("live_sync/live_syncd"), words, {
+		const [first = "", ...rest] = [...this.#entering, this.path("live_sync/live_syncd"), ...words];
+		return spawn(first, rest, {
 			env: this.environment,
 			cwd: this.home,
 			stdio: ["ignore", "pipe", "pipe"],
@@ -140,7 +143,7 @@ export class Host {
 
 	/** Those that belong neither to a service of Zimbra nor to sshd's listener: what a test for leaks must find empty. */
 	strayProcesses(): HostProcess[] {
-		const services = new Set([this.sshd.pid, ...this.servicePids()]);
+		const services = new Set([this.sshd.pid, this.#holder, ...this.servicePids()]);
 		return this.processes().filter(({ pid }) => !services.has(pid));
 	}
 
@@ -158,7 +161,7 @@ export class Host {
 
 	/** Starts sshd; with `zimbra`, also all of Zimbra, as at a reboot. */
 	async boot({ zimbra = false } = {}): Promise<void> {
-		await this.sshd.start(this.environment);
+		await this.sshd.start(this.environment, this.#entering);
 		if (zimbra) await this.startZimbra();
 	}
 
@@ -192,6 +195,17 @@ export class Host {
 		this.#control(`${command}.sleep`, seconds > 0 ? String(seconds) : undefined);
 	}
 
+	/** Lets what is run on this host from now on see the mounts of that process: see small-disk.ts. */
+	enter(holder: number | undefined): void {
+		this.#holder = holder;
+	}
+
+	get #entering(): string[] {
+		if (this.#holder === undefined) return [];
+		const words = ["--user", "--mount", "--preserve-credentials", `--wdns=${this.home}`];
+		return ["nsenter", "-t", String(this.#holder), ...words];
+	}
+
 	#control(file: string, content: string | undefined): void {
 		const path = join(this.directory, "control", file);
 		mkdirSync(join(this.directory, "control"), { recursive: true });
@@ -206,6 +220,11 @@ export class Host {
 
 	thaw(): void {
 		for (const { pid } of this.processes()) signal(pid, "SIGCONT");
+	}
+
+	/** `zmprov ca`: the account is in LDAP; its mailbox is made when its first mail comes. */
+	async createAccount(mail: string): Promise<string> {
+		return (await this.mustRun("zmprov", "-l", "ca", mail, "secret")).trim();
 	}
 
 	async startZimbra(): Promise<void> {

@@ -11,6 +11,7 @@ import { writeConf } from "./live-sync-conf.ts";
 import type { Acknowledged } from "./mailbox-client.ts";
 import { sweep } from "./processes.ts";
 import { makeKey } from "./sshd.ts";
+import { TcpProxy } from "./tcp-proxy.ts";
 
 export type PairOptions = {
 	/** more lines for both live_sync.conf */
@@ -23,6 +24,8 @@ export type PairOptions = {
 	readonly ldap?: boolean | LdapOptions;
 	/** global settings of Zimbra, such as zimbraRedoLogRolloverFileSizeKB */
 	readonly zimbraSettings?: Readonly<Record<string, string>>;
+	/** whether each way between the hosts leads through a proxy that can fail: `links` */
+	readonly proxy?: boolean;
 	/** whether host b has its initial copy of host a; true unless told */
 	readonly copied?: boolean;
 	/** whether Zimbra runs on host a; true unless told */
@@ -36,6 +39,7 @@ export class Pair {
 	readonly b: Host;
 	readonly #signals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 	#disposed = false;
+	#links: { toA: TcpProxy; toB: TcpProxy } | undefined;
 
 	constructor(directory: string, a: Host, b: Host) {
 		this.directory = directory;
@@ -50,7 +54,23 @@ export class Pair {
 		if (this.#disposed) return;
 		this.#disposed = true;
 		for (const name of this.#signals) process.off(name, this.#interrupted);
+		this.a.mailbox.disconnect();
+		this.b.mailbox.disconnect();
+		for (const link of Object.values(this.#links ?? {})) await link[Symbol.asyncDispose]();
 		this.#sweep();
+	}
+
+	/** The ways to the hosts, where `proxy` was asked for: `toA` is the one that mirror b uses. */
+	get links(): { toA: TcpProxy; toB: TcpProxy } {
+		if (this.#links === undefined) throw new Error("make the pair with { proxy: true }");
+		return this.#links;
+	}
+
+	async openLinks(): Promise<{ toA: TcpProxy; toB: TcpProxy }> {
+		const to = ({ address, sshd }: Host) =>
+			TcpProxy.listen(address, { host: address, port: sshd.port });
+		this.#links = { toA: await to(this.a), toB: await to(this.b) };
+		return this.#links;
 	}
 
 	/** What clients of either host were told is done, in that order. */
@@ -97,8 +117,13 @@ export async function createPair(options: PairOptions = {}): Promise<Pair> {
 	const pair = new Pair(directory, a, b);
 	try {
 		shareKey(a, b);
-		writeConf(a, { host: b, port: portB }, options.settings ?? {});
-		writeConf(b, { host: a, port: portA }, options.settings ?? {});
+		const ports = { toA: portA, toB: portB };
+		if (options.proxy === true) {
+			const links = await pair.openLinks();
+			[ports.toA, ports.toB] = [links.toA.port, links.toB.port];
+		}
+		writeConf(a, { host: b, port: ports.toB }, options.settings ?? {});
+		writeConf(b, { host: a, port: ports.toA }, options.settings ?? {});
 		install(a, {
 			accounts: options.accounts ?? 3,
 			ldap: options.ldap === true ? { writemap: true } : (options.ldap ?? false),

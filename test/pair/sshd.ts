@@ -45,15 +45,18 @@ export class Sshd {
 		return this.#child?.pid;
 	}
 
-	async start(environment: NodeJS.ProcessEnv): Promise<void> {
+	/** @param prefix words in front of the command, such as those of nsenter */
+	async start(environment: NodeJS.ProcessEnv, prefix: readonly string[] = []): Promise<void> {
 		// As root, sshd insists on this directory, which a package makes when its service starts.
 		if (process.getuid?.() === 0) mkdirSync("/run/sshd", { recursive: true, mode: 0o755 });
 		const log = join(this.#directory, "sshd.log");
-		const child = spawn(
-			"/usr/sbin/sshd",
-			["-D", "-f", join(this.#directory, "sshd_config"), "-E", log],
-			{ stdio: "ignore", env: environment, detached: true },
-		);
+		const config = join(this.#directory, "sshd_config");
+		const words = [...prefix, "/usr/sbin/sshd", "-D", "-f", config, "-E", log];
+		const child = spawn(words[0] ?? "", words.slice(1), {
+			stdio: "ignore",
+			env: environment,
+			detached: true,
+		});
 		child.unref();
 		this.#child = child;
 		for (let i = 0; i < 500 && child.exitCode === null; i++) {
