@@ -34,18 +34,39 @@ done
 
 # Packages start their daemons through invoke-rc.d, which asks policy-rc.d first. A policy that is
 # there already (container images have one) stays as it is. Ours binds only while this process
-# lives, so that even if it is killed outright nothing is held back for good.
+# lives, so that nothing is held back for good if it is killed outright; the file is then the sign
+# for the next set-up that daemons may have been left enabled.
 policy=/usr/sbin/policy-rc.d
 our_mark='# live-syncd set-up:'
 if [ -e $policy ] && grep -q "^$our_mark" $policy; then
-	say "an earlier set-up was killed; these may have been left enabled:$(sed -n "s/^$our_mark//p" $policy)"
+	for service in $(sed -n "s/^$our_mark//p" $policy); do
+		if service "$service" status >/dev/null 2>&1; then
+			say "an earlier set-up was killed. It may be why $service runs on this machine; if you do not"
+			say "use it: systemctl disable --now $service"
+		else
+			case "$services " in *" $service "*) ;; *) services="$services $service" ;; esac
+		fi
+	done
 	rm -f $policy
 fi
+
+quieten() { # "service" and not invoke-rc.d, which the policy would keep from stopping it
+	for service in $services; do
+		service "$service" stop >/dev/null 2>&1 || true
+		[ ! -e "/etc/init.d/$service" ] || update-rc.d "$service" disable >/dev/null 2>&1 || true
+		for unit in "$service.service" "$service.socket"; do
+			deb-systemd-helper disable "$unit" >/dev/null 2>&1 || true
+		done
+	done
+	[ ! -d /run/systemd/system ] || systemctl daemon-reload || true
+}
+
 log=$(mktemp)
 our_policy=
 clean_up() {
-	rm -f "$log"
+	quieten
 	[ -z "$our_policy" ] || rm -f $policy
+	rm -f "$log"
 }
 trap clean_up EXIT
 trap 'exit 129' HUP
@@ -82,7 +103,7 @@ install() { apt install --no-install-recommends "$@"; }
 
 # The lists of packages may be missing or old, an earlier installation may have been cut off: this is
 # mended when the plain attempt fails.
-if ! install "$@"; then
+if [ $# -gt 0 ] && ! install "$@"; then
 	say "trying again after dpkg --configure -a and apt-get update"
 	dpkg --configure -a --force-confdef --force-confold </dev/null >>"$log" 2>&1 || true
 	apt update || true
@@ -92,14 +113,4 @@ if ! install "$@"; then
 		exit 1
 	}
 fi
-
-for service in $services; do
-	# "service" and not invoke-rc.d, which the policy would keep from stopping it
-	service "$service" stop >/dev/null 2>&1 || true
-	[ ! -e "/etc/init.d/$service" ] || update-rc.d "$service" disable >/dev/null 2>&1 || true
-	for unit in "$service.service" "$service.socket"; do
-		deb-systemd-helper disable "$unit" >/dev/null 2>&1 || true
-	done
-done
-[ ! -d /run/systemd/system ] || systemctl daemon-reload || true
 [ -z "$services" ] || say "not started and not enabled:$services"

@@ -49,9 +49,9 @@ const systemPackages = process.argv.includes("--node-only")
 	? nodePackages
 	: [...nodePackages, ...serverPackages];
 
-if (missingSystemPackages().length > 0 || !npmPackagesAreThere()) {
+if (systemNeedsWork() || !npmPackagesAreThere()) {
 	takeTurns();
-	if (missingSystemPackages().length > 0) installSystemPackages();
+	if (systemNeedsWork()) installSystemPackages();
 	if (!npmPackagesAreThere()) installNpmPackages();
 }
 
@@ -156,6 +156,12 @@ function npm() {
 
 // ---- system packages ----------------------------------------------------------------------------
 
+/** Also when an earlier set-up was killed: apt-install.sh then disables what that one could not. */
+function systemNeedsWork() {
+	const killed = readOrNothing("/usr/sbin/policy-rc.d").includes("\n# live-syncd set-up:");
+	return missingSystemPackages().length > 0 || (killed && asRoot() !== undefined);
+}
+
 /** Packages of which a file is missing, or which dpkg began to install and did not finish. */
 function missingSystemPackages() {
 	const dpkg = readOrNothing("/var/lib/dpkg/status");
@@ -165,6 +171,12 @@ function missingSystemPackages() {
 		const unfinished = /^(half-installed|unpacked|half-configured|triggers-)/.test(state ?? "");
 		return unfinished || missingFiles(each).length > 0;
 	});
+}
+
+/** How to start a shell script as root without a question, if there is a way. */
+function asRoot() {
+	if (process.getuid?.() === 0) return ["sh"];
+	return succeeds("sudo", ["-n", "true"]) ? ["sudo", "-n", "sh"] : undefined;
 }
 
 function missingFiles({ commands = [], libraries = [] }) {
@@ -178,14 +190,9 @@ function installSystemPackages() {
 	const missing = missingSystemPackages();
 	const names = missing.map(({ debian }) => debian);
 	const script = join(root, "bin/dev/apt-install.sh");
-	const mayInstall =
-		process.getuid?.() === 0
-			? ["sh"]
-			: succeeds("sudo", ["-n", "true"])
-				? ["sudo", "-n", "sh"]
-				: null;
+	const shell = asRoot();
 
-	if (!findCommand("apt-get") || !mayInstall) {
+	if (!findCommand("apt-get") || !shell) {
 		const fedora = missing.map((each) => each.fedora).join(" ");
 		fail(
 			`missing on this machine, or not fully installed: ${describe(missing)}`,
@@ -193,12 +200,13 @@ function installSystemPackages() {
 			"no password. Here, please run one of",
 			`    sudo apt-get install --no-install-recommends ${names.join(" ")}`,
 			`    sudo dnf install ${fedora}`,
-			"and start the command again.",
+			"and start the command again. (A daemon that comes with a package is not needed, only its",
+			"program: sudo systemctl disable --now slapd ssh, unless you use them.)",
 		);
 	}
 
-	say(`installing system packages with apt-get: ${names.join(" ")}`);
-	run(mayInstall[0], mayInstall.slice(1), [script, ...names], { cwd: root, timeout: 30 * minutes });
+	if (names.length > 0) say(`installing system packages with apt-get: ${names.join(" ")}`);
+	run(shell[0], shell.slice(1), [script, ...names], { cwd: root, timeout: 30 * minutes });
 
 	if (missingSystemPackages().length > 0)
 		fail(
