@@ -1,8 +1,20 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+	cpSync,
+	existsSync,
+	mkdirSync,
+	readdirSync,
+	readFileSync,
+	renameSync,
+	rmSync,
+	writeFileSync,
+} from "node:fs";
 import { userInfo } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { type CommittedOperation, committedIn } from "./committed.ts";
 import { type Execution, readExecutions } from "./executions.ts";
+import { mailOf } from "./install.ts";
 import { MailboxClient } from "./mailbox-client.ts";
 import { type HostProcess, killAll, lives, processesOf, signal } from "./processes.ts";
 import { type Finished, runToEnd } from "./run.ts";
@@ -165,14 +177,49 @@ export class Host {
 		if (zimbra) await this.startZimbra();
 	}
 
-	/** kill -9 of everything on this host, sshd included: what it had not fsynced into its database is gone. */
-	killEverything(): void {
+	/** kill -9 of everything on this host, sshd included; what its database had not flushed is gone. */
+	async crash(options: { tornAt?: number } = {}): Promise<void> {
+		if (options.tornAt !== undefined) await this.crashMailboxd(options);
 		killAll(this);
+		this.mailbox.disconnect();
+	}
+
+	/**
+	 * kill -9 of mailboxd alone. With `tornAt` it dies inside of a record, after so many pieces of at
+	 * most 1,024 bytes, and needs an address to deliver that record to: user1 is taken.
+	 */
+	async crashMailboxd({ tornAt }: { tornAt?: number } = {}): Promise<void> {
+		if (tornAt === undefined) {
+			const pid = this.servicePid("mailboxd");
+			if (pid !== undefined) signal(pid, "SIGKILL");
+		} else {
+			await this.mailbox.dieAt({ at: `record:${tornAt}` });
+			const mail = { to: [mailOf(1)], size: tornAt * 1024 + 2000 };
+			const answer = await this.mailbox.deliver(mail).catch(() => undefined);
+			if (answer !== undefined) throw new Error("mailboxd did not die in the middle of a record");
+		}
+		while (this.servicePid("mailboxd") !== undefined) await sleep(5);
+		this.mailbox.disconnect();
+	}
+
+	/** What an incremental backup of the Network Edition does: the archived redo logs move away. */
+	moveArchivesToBackup(): string {
+		const time = new Date().toISOString().replaceAll(/[-:Z]/g, "").replace("T", ".");
+		const target = this.path("backup/sessions", `incr-${time}`, "redologs");
+		mkdirSync(target, { recursive: true });
+		const archive = this.path("redolog/archive");
+		for (const name of readdirSync(archive)) renameSync(join(archive, name), join(target, name));
+		return target;
 	}
 
 	/** Everything in this host's message store. */
 	dumpStore(): Promise<StoreDump> {
 		return dumpStore(this);
+	}
+
+	/** Every operation with a commit record in this host's redo logs, once. */
+	committed(): CommittedOperation[] {
+		return committedIn(this.path("redolog"));
 	}
 
 	/** What was carried out on this host's store, by mailboxd, its recovery or zmplayredo, in that order. */

@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Host } from "./host.ts";
 import { makeLdap } from "./ldap-install.ts";
@@ -11,6 +11,8 @@ export type InstallOptions = {
 	readonly accounts: number;
 	/** a real slapd; without, a process of that name and a file */
 	readonly ldap: false | LdapOptions;
+	/** `network` has a backup schedule: incremental ones move the archived redo logs away */
+	readonly edition: "foss" | "network";
 	/** global settings beside {@link defaultSettings} */
 	readonly zimbraSettings: Readonly<Record<string, string>>;
 };
@@ -43,10 +45,17 @@ export function install(host: Host, options: InstallOptions): void {
 		return { id: randomUUID(), mail: mailOf(number), name: `user${number}` };
 	});
 	writeLocalConfig(host);
+	const edition = options.edition === "network" ? "NETWORK" : "FOSS";
 	writeFileSync(
 		host.path(".version"),
-		"Release 8.8.15.GA.3869.UBUNTU18.64 UBUNTU18_64 FOSS edition, Patch 8.8.15_P20.\n",
+		`Release 8.8.15.GA.3869.UBUNTU18.64 UBUNTU18_64 ${edition} edition, Patch 8.8.15_P20.\n`,
 	);
+	if (options.edition === "network")
+		writeFileSync(
+			host.path("conf/backup-schedule"),
+			"Current Schedule:\n\n\tf 0 1 * * 6\n\ti 0 1 * * 0-5\n\td 1m 0 0 * * *\n",
+		);
+	else rmSync(host.path("bin/zmschedulebackup"));
 	writeEmptyLog(host.path("redolog/redo.log"), serverId);
 	if (options.ldap !== false) makeLdap(host, options.ldap, { serverId, settings, accounts });
 	else {

@@ -22,6 +22,8 @@ export type PairOptions = {
 	readonly accounts?: number;
 	/** false (as when not told): no slapd, only a process of that name; true: as Zimbra ships it */
 	readonly ldap?: boolean | LdapOptions;
+	/** `foss` unless told; `network` has zmschedulebackup */
+	readonly edition?: "foss" | "network";
 	/** global settings of Zimbra, such as zimbraRedoLogRolloverFileSizeKB */
 	readonly zimbraSettings?: Readonly<Record<string, string>>;
 	/** whether each way between the hosts leads through a proxy that can fail: `links` */
@@ -127,6 +129,7 @@ export async function createPair(options: PairOptions = {}): Promise<Pair> {
 		install(a, {
 			accounts: options.accounts ?? 3,
 			ldap: options.ldap === true ? { writemap: true } : (options.ldap ?? false),
+			edition: options.edition ?? "foss",
 			zimbraSettings: options.zimbraSettings ?? {},
 		});
 		if (options.copied !== false) await initialCopy(a, b);

@@ -1,11 +1,26 @@
-import type { Fields } from "./fields.ts";
-
-/**
- * What follows the common part of a record, by opcode. `at(n)` tells whether the record's version is
- * 1.n or later. Written from the deserializeData methods of zm-mailbox, com.zimbra.cs.redolog.op.*,
- * apart from the product's own table, so that each checks the other.
- */
-type Layout = (f: Fields, at: (minor: number) => boolean) => void;
+import {
+	attributes,
+	color,
+	constraint,
+	content,
+	copies,
+	custom,
+	endOf,
+	ids,
+	idsUnless,
+	type Layout,
+	lock,
+	message,
+	mountpoint,
+	none,
+	policies,
+	rectangle,
+	renamedItem,
+	renamedPath,
+	savedDocument,
+	theId,
+	volume,
+} from "./layout-parts.ts";
 
 /** Operations that the simulated mailbox carries out. */
 export const op = {
@@ -23,129 +38,10 @@ export const op = {
 	createFolder: 58,
 } as const;
 
-const none: Layout = () => {};
-const ids = (f: Fields) => f.list("ids", "int", (each) => each.int("id"));
-/** Old records have one id, newer ones -1 and a list. */
-const idsUnless = (f: Fields, single: number) => {
-	if (single <= 0) ids(f);
-};
-const color = (f: Fields, at: (minor: number) => boolean) =>
-	at(27) ? f.long("color") : f.byte("color");
-const constraint = (f: Fields) => {
-	if (f.flag("hasConstraint")) f.text("constraint");
-};
-const custom = (f: Fields) => {
-	if (f.text("customKey") !== null) f.text("customValue");
-};
-const rectangle = (f: Fields) => {
-	for (const name of ["x", "y", "width", "height"]) f.int(name);
-};
-const attributes = (f: Fields) =>
-	f.list("attributes", "short", (each) => {
-		each.text("key");
-		each.text("value");
-	});
-const content = (f: Fields) => f.body("content");
-
-const message: Layout = (f, at) => {
-	f.text("recipient");
-	if (at(4)) f.long("received");
-	f.flag("shared");
-	f.text("digest");
-	if (at(42)) f.long("size");
-	else f.int("size");
-	f.int("id");
-	f.int("folder");
-	f.int("conversation");
-	if (at(5)) f.int("conversationFirst");
-	if (at(32)) f.list("merged", "int", (each) => each.int("id"));
-	f.int("calendarItem");
-	if (at(1)) f.text("partStat");
-	f.int("flags");
-	f.flag("noICal");
-	if (at(33)) f.texts("tags");
-	else f.text("tagIds");
-	f.text("path");
-	f.short("volume");
-	if (at(25)) custom(f);
-	if (f.byte("bodyType") === bodyType.inline) f.body("data");
-	else f.short("linkVolume");
-};
-export const bodyType = { inline: 1, link: 2 } as const;
-
-const savedDocument: Layout = (f, at) => {
-	f.text("filename");
-	f.text("mimeType");
-	f.text("author");
-	f.byte("type");
-	if (at(29)) f.text("description");
-	if (at(31)) f.flag("descriptionEnabled");
-	if (at(37)) f.text("uuid");
-	message(f, at);
-};
-const copies: Layout = (f, at) => {
-	const source = f.int("oldSource");
-	const target = f.int("oldTarget");
-	f.byte("type");
-	f.int("folder");
-	f.short("volume");
-	if (source <= 0 || target <= 0)
-		f.list("copies", "int", (each) => {
-			each.int("source");
-			each.int("target");
-			if (at(37)) each.text("uuid");
-		});
-	if (at(30)) f.flag("fromDumpster");
-};
-const renamedItem: Layout = (f, at) => {
-	f.int("id");
-	f.int("folder");
-	f.text("name");
-	f.byte("type");
-	if (at(40) && f.flag("hasDate")) f.long("date");
-};
-const renamedPath: Layout = (f, at) => {
-	f.int("id");
-	f.text("path");
-	f.list("parents", "int", (each) => {
-		each.int("id");
-		if (at(37)) each.text("uuid");
-	});
-	f.byte("type");
-};
-const mountpoint: Layout = (f, at) => {
-	f.int("id");
-	if (at(37)) f.text("uuid");
-	f.text("name");
-	f.text("owner");
-	f.int("remote");
-	if (at(38)) f.text("remoteUuid");
-	f.int("folder");
-	f.byte("view");
-	f.int("flags");
-	color(f, at);
-	if (at(33)) f.flag("reminder");
-};
-const volume = (f: Fields) => {
-	f.short("id");
-	f.short("type");
-	f.text("name");
-	f.text("root");
-	for (const name of ["groupBits", "bits", "fileGroupBits", "fileBits"]) f.short(name);
-};
-const policies = (name: string, f: Fields) =>
-	f.list(name, "int", (each) => {
-		each.text("id");
-		each.text("lifetime");
-	});
-const lock: Layout = (f) => {
-	f.byte("type");
-	f.text("account");
-	f.int("id");
-};
-const theId: Layout = (f) => f.int("id");
-const endOf: Layout = (f) => f.int("operation");
-
+/**
+ * The fields of each operation, by opcode. Written from the deserializeData methods of zm-mailbox,
+ * com.zimbra.cs.redolog.op.*, apart from the product's own table, so that each checks the other.
+ */
 export const layouts: Readonly<Record<number, Layout>> = {
 	1: (f) =>
 		f.list("transactions", "int", (each) => {

@@ -32,18 +32,21 @@ export class RedoLog {
 	readonly #rules: RolloverSettings;
 	readonly #flushDatabase: () => Promise<void>;
 	readonly #active = new Map<string, RedoRecord>();
-	readonly #startedSecond = Math.floor(Date.now() / 1000);
+	readonly #startedSecond: number;
 	#counter = 0;
 	#writer: LogWriter;
 	#sizeAtStart = 0;
 	#rolling: Promise<void> | undefined;
 
 	constructor(options: {
+		/** the first half of each transaction id */
+		startedSecond: number;
 		directory: string;
 		serverId: string;
 		rules: RolloverSettings;
 		flushDatabase: () => Promise<void>;
 	}) {
+		this.#startedSecond = options.startedSecond;
 		this.#directory = options.directory;
 		this.#serverId = options.serverId;
 		this.#rules = options.rules;

@@ -1,5 +1,5 @@
 /** The mail server of a simulated host: answers tests on a unix socket, logs and stores as Zimbra does. */
-import { rmSync } from "node:fs";
+import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -28,6 +28,7 @@ const setting = async (name: string, otherwise: string) =>
 const blobs = new Blobs(home);
 const executor = new Executor(database, directory, blobs);
 const redoLog = new RedoLog({
+	startedSecond: uniqueSecond(),
 	directory: join(home, "redolog"),
 	serverId: await directory.serverId(),
 	rules: {
@@ -72,6 +73,18 @@ process.on("SIGTERM", async () => {
 	await redoLog.stop();
 	process.exit(0);
 });
+
+/**
+ * Transaction ids are unique because mailboxd takes more than a second to start. Here it does not, so
+ * both hosts of a pair remember the last second that one of them started in.
+ */
+function uniqueSecond(): number {
+	const path = join(hostDirectory, "../last-start");
+	const last = existsSync(path) ? Number(readFileSync(path, "utf8")) : 0;
+	const second = Math.max(Math.floor(Date.now() / 1000), last + 1);
+	writeFileSync(path, String(second));
+	return second;
+}
 
 /** DbPool.waitForDatabase: it tries again for ever. */
 async function connectDatabase(): Promise<Database> {

@@ -1,7 +1,8 @@
 import { Buffer } from "node:buffer";
 import { createHash, randomUUID } from "node:crypto";
 import type { Values } from "../redo/fields.ts";
-import { bodyType, op } from "../redo/layouts.ts";
+import { bodyType } from "../redo/layout-parts.ts";
+import { op } from "../redo/layouts.ts";
 import {
 	allMailboxes,
 	latestMinor,

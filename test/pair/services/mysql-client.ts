@@ -1,5 +1,6 @@
 /** `mysqladmin ping` and `mysql -e <statement>`, as far as anybody here uses them. */
 import { Database } from "../store/database.ts";
+import { queryMailboxes } from "./mailbox-query.ts";
 import { databaseSocket } from "./place.ts";
 
 const [as, ...words] = process.argv.slice(2);
@@ -19,12 +20,17 @@ if (as === "admin") {
 	await database.ping();
 	say("mysqld is alive");
 } else {
-	const statement = (words[words.indexOf("-e") + 1] ?? "").trim().replace(/;$/, "").toUpperCase();
-	if (/^FLUSH (ENGINE )?LOGS$/.test(statement)) await database.flush();
-	else if (statement === "SELECT 1") say("1\n1");
-	else
-		refuse(
-			`ERROR 1064 (42000) at line 1: You have an error in your SQL syntax near '${statement}'`,
-		);
+	const statement = (words[words.indexOf("-e") + 1] ?? "").trim().replace(/;$/, "");
+	const bare = words.some((word) => /^-[A-Za-z]*N/.test(word) || word === "--skip-column-names");
+	if (/^FLUSH (ENGINE )?LOGS$/i.test(statement)) await database.flush();
+	else if (/^SELECT 1$/i.test(statement)) say(bare ? "1" : "1\n1");
+	else {
+		const rows = await queryMailboxes(database, statement, !bare);
+		if (rows === undefined)
+			refuse(
+				`ERROR 1064 (42000) at line 1: You have an error in your SQL syntax near '${statement}'`,
+			);
+		else if (rows.length > 0) say(rows.join("\n"));
+	}
 }
 process.exit(0);

@@ -1,6 +1,7 @@
 import type { Buffer } from "node:buffer";
 import { existsSync } from "node:fs";
-import { bodyType, op } from "../redo/layouts.ts";
+import { bodyType } from "../redo/layout-parts.ts";
+import { op } from "../redo/layouts.ts";
 import type { RedoRecord } from "../redo/record.ts";
 import type { Directory } from "./accounts.ts";
 import { Blobs } from "./blobs.ts";
