@@ -1,4 +1,4 @@
-import { type FileHandle, mkdir, open, readFile, rename, rm } from "node:fs/promises";
+import { copyFile, type FileHandle, mkdir, open, readFile, rename, rm } from "node:fs/promises";
 import { dirname } from "node:path";
 import { hasCode } from "../errors.ts";
 
@@ -34,6 +34,21 @@ export async function renameDurably(from: string, to: string): Promise<void> {
 	await rename(from, to);
 	await syncDirectory(dirname(to));
 	if (dirname(from) !== dirname(to)) await syncDirectory(dirname(from));
+}
+
+/** Moves a file, also to another file system; the new one is on disk before the old one is gone. */
+export async function moveDurably(from: string, to: string): Promise<void> {
+	try {
+		await renameDurably(from, to);
+	} catch (error) {
+		if (!hasCode(error, "EXDEV")) throw error;
+		await copyFile(from, to);
+		await using copy = await open(to, "r");
+		await copy.sync();
+		await syncDirectory(dirname(to));
+		await rm(from);
+		await syncDirectory(dirname(from));
+	}
 }
 
 /** A rename or a new file is durable only when its directory is: fsync(2). */

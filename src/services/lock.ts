@@ -161,3 +161,11 @@ async function madeAt(directory: string): Promise<number | undefined> {
 		throw error;
 	}
 }
+
+/** Removes a lock whose holder was ended by us. */
+export async function removeLock(lock: string): Promise<void> {
+	await rm(ownerFile(lock), { force: true });
+	await rmdir(lock).catch((error: unknown) => {
+		if (!hasCode(error, "ENOENT")) throw error;
+	});
+}

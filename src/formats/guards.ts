@@ -1,0 +1,113 @@
+import { Refusal } from "../errors.ts";
+import type { Hello } from "./protocol/hello.ts";
+import { protocolVersion } from "./protocol/hello.ts";
+import type { RedoSettings } from "./protocol/redo-settings.ts";
+import type { Role } from "./role.ts";
+
+/** What is known of this server before it may become a mirror. */
+export type LocalFacts = {
+	readonly address: string;
+	readonly peer: string;
+	readonly role: Role;
+	readonly zimbra: string | undefined;
+	/** from the header of the local redo log */
+	readonly serverId: string;
+	/** how mailboxd is seen to run here; undefined where it does not */
+	readonly mailboxd: string | undefined;
+	/** ms since the epoch, in the middle of asking the peer */
+	readonly clock: number;
+	readonly clockOffsetMaxMs: number;
+};
+
+/**
+ * The first guard that forbids this server to follow that peer; undefined where none does. In the
+ * order of harm: what could cost mail comes first.
+ */
+export function judgePeer(local: LocalFacts, peer: Hello): Refusal | undefined {
+	if (peer.protocol !== protocolVersion) {
+		return new Refusal(
+			"old-agent",
+			`${local.peer} speaks protocol ${peer.protocol} (sync-commands ${peer.program}), this server ${protocolVersion}`,
+			"install the same version of live-syncd on both servers",
+		);
+	}
+	if (peer.liveSyncd !== "stopped") {
+		return new Refusal(
+			"both-mirrors",
+			`${local.peer} runs live-syncd itself (${peer.liveSyncd}): this can not run on both servers`,
+			`decide which server is to be live; on the live one: live-syncd stop`,
+		);
+	}
+	if (local.role.role === "live") {
+		return new Refusal(
+			"is-live",
+			`this server, ${local.address}, is the live one since ${new Date(local.role.since).toISOString()}`,
+			"a live server is not overwritten; docs/runbooks.md, failback, tells how roles change",
+		);
+	}
+	if (peer.mailboxd !== "running") {
+		const state = peer.mailboxd === "stopped" ? "does not run" : "is in an unknown state";
+		const both = local.mailboxd === undefined ? "" : `, while it runs here (${local.mailboxd})`;
+		return new Refusal(
+			local.mailboxd === undefined ? "peer-not-live" : "is-live",
+			`mailboxd ${state} on ${local.peer}${both}: it is not the live server`,
+			`if ${local.peer} is to be live, start Zimbra there first: zmcontrol start`,
+		);
+	}
+	if (peer.role === "mirror") {
+		return new Refusal(
+			"peer-not-live",
+			`${local.peer} is a mirror itself`,
+			"start live-syncd on the mirror only; docs/runbooks.md, split brain, if both serve mail",
+		);
+	}
+	if (peer.redolog === undefined) {
+		return new Refusal(
+			"peer-not-live",
+			`${local.peer} has no redo log that can be read`,
+			`on ${local.peer}: zmprov gacf zimbraRedoLogEnabled must be TRUE, and Zimbra must run`,
+		);
+	}
+	if (peer.redolog.serverId !== local.serverId) {
+		return new Refusal(
+			"server-id",
+			`the redo log here is of server ${local.serverId}, the one of ${local.peer} is of ${peer.redolog.serverId}`,
+			"these two servers are no copies of each other; a mirror begins with an initial copy: docs/runbooks.md, initial copy",
+		);
+	}
+	if (local.zimbra !== undefined && peer.zimbra !== undefined && local.zimbra !== peer.zimbra) {
+		return new Refusal(
+			"zimbra-version",
+			`${local.peer} has ${peer.zimbra}, this server has ${local.zimbra}`,
+			"both servers need the same release and patch of Zimbra",
+		);
+	}
+	const offsetMs = Math.abs(peer.clock - local.clock);
+	if (offsetMs > local.clockOffsetMaxMs) {
+		return new Refusal(
+			"clock-offset",
+			`the clock of ${local.peer} is ${(offsetMs / 1000).toFixed(1)} s off from the one here`,
+			"set both clocks (NTP), or raise clock_offset_max in live_sync.conf",
+		);
+	}
+	return undefined;
+}
+
+/** Redo log settings with which a mirror cannot be kept. */
+export function judgeRedoSettings(peer: string, settings: RedoSettings): Refusal | undefined {
+	if (settings.enabled === false) {
+		return new Refusal(
+			"deleting-rollover",
+			`redo logging is off on ${peer}`,
+			`on ${peer}: zmprov mcf zimbraRedoLogEnabled TRUE; zmmailboxdctl restart`,
+		);
+	}
+	if (settings.deleteOnRollover === true) {
+		return new Refusal(
+			"deleting-rollover",
+			`${peer} deletes its redo log at each rollover, so a mirror that was away could not catch up`,
+			`on ${peer}: zmprov mcf zimbraRedoLogDeleteOnRollover FALSE; zmmailboxdctl restart`,
+		);
+	}
+	return undefined;
+}

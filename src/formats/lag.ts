@@ -1,0 +1,49 @@
+import { comparePositions, type Position } from "./redolog/position.ts";
+
+/** The live log's end, and when (ms on the mirror's monotonic clock) it was heard of. */
+type Sample = { readonly position: Position; readonly at: number };
+
+const maxSamples = 4096;
+
+/**
+ * Turns positions into time: the lag of a position is the time since the live log stood there. All
+ * times are those of one clock that does not jump, the mirror's; the live clock has no part in it.
+ */
+export class LagClock {
+	readonly #freshMs: number;
+	#samples: Sample[] = [];
+
+	/** @param freshMs how long a heartbeat counts: the time after which a silent link counts as cut */
+	constructor(freshMs: number) {
+		this.#freshMs = freshMs;
+	}
+
+	/** A heartbeat told the end of the live log. */
+	heard(position: Position, at: number): void {
+		const last = this.#samples.at(-1);
+		if (last !== undefined && comparePositions(last.position, position) === 0) {
+			this.#samples[this.#samples.length - 1] = { position, at };
+			return;
+		}
+		this.#samples.push({ position, at });
+		// Old samples are thinned, not dropped: after a long outage the oldest is the one that counts.
+		if (this.#samples.length > maxSamples) {
+			this.#samples = this.#samples.filter((_, i) => i % 2 === 0 || i > maxSamples / 2);
+		}
+	}
+
+	/**
+	 * Seconds since the live log stood at `position`: 0 where nothing is missing by a heartbeat that
+	 * is still fresh, undefined where it stood there before anything was heard.
+	 */
+	lagSeconds(position: Position, now: number): number | undefined {
+		const last = this.#samples.at(-1);
+		if (last === undefined) return undefined;
+		if (comparePositions(position, last.position) >= 0) {
+			const silentMs = now - last.at;
+			return silentMs <= this.#freshMs ? 0 : silentMs / 1000;
+		}
+		const at = this.#samples.findLast((s) => comparePositions(s.position, position) <= 0)?.at;
+		return at === undefined ? undefined : (now - at) / 1000;
+	}
+}

@@ -1,0 +1,73 @@
+import { createHash, type Hash } from "node:crypto";
+import { headerSize } from "./header.ts";
+
+/** Bytes of a log, after its header, that one link of the chain covers. */
+export const chainStep = 1 << 20;
+export const digestSize = 32;
+
+/**
+ * A digest of a log's bytes after the header, kept so that it can be continued after a restart and
+ * compared without hashing everything again: link k is the SHA-256 of link k-1 and the k-th MiB.
+ * The digest at an offset is that of the last whole link and the bytes that follow it. The header
+ * is left out because Zimbra rewrites it in place.
+ */
+export class DigestChain {
+	readonly #links: Buffer[];
+	#running: Hash;
+	/** bytes in `#running` after the last whole link */
+	#partial = 0;
+
+	/** @param links whole links already known, oldest first */
+	constructor(links: readonly Buffer[] = []) {
+		this.#links = [...links];
+		this.#running = this.#start();
+	}
+
+	/** Offset in the file up to which bytes were taken in. */
+	get offset(): number {
+		return headerSize + this.#links.length * chainStep + this.#partial;
+	}
+
+	/** The whole links so far, oldest first. */
+	get links(): readonly Buffer[] {
+		return this.#links;
+	}
+
+	/** Offset of the last whole link: bytes from here on are hashed again after {@link rewind}. */
+	get linkOffset(): number {
+		return headerSize + this.#links.length * chainStep;
+	}
+
+	update(bytes: Uint8Array): void {
+		for (let at = 0; at < bytes.length; ) {
+			const piece = bytes.subarray(at, at + chainStep - this.#partial);
+			this.#running.update(piece);
+			this.#partial += piece.length;
+			at += piece.length;
+			if (this.#partial === chainStep) {
+				this.#links.push(this.#running.digest());
+				this.#running = this.#start();
+			}
+		}
+	}
+
+	/** The digest of everything taken in. */
+	digest(): Buffer {
+		return this.#running.copy().digest();
+	}
+
+	/** Forgets everything behind the last whole link at or before `offset`. */
+	rewind(offset: number): void {
+		this.#links.length = Math.min(this.#links.length, linksBelow(offset));
+		this.#running = this.#start();
+	}
+
+	#start(): Hash {
+		this.#partial = 0;
+		return createHash("sha256").update(this.#links.at(-1) ?? Buffer.alloc(digestSize));
+	}
+}
+
+/** How many whole links lie at or below an offset. */
+export const linksBelow = (offset: number): number =>
+	Math.max(0, Math.floor((offset - headerSize) / chainStep));

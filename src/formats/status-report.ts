@@ -1,0 +1,129 @@
+import { formatPosition, type Position } from "./redolog/position.ts";
+import type { LdapState, Problem, RedoState } from "./state.ts";
+
+/** What `status` has measured: processes that live, and what each loop published last. */
+export type StatusFacts = {
+	readonly redo: LoopFacts<RedoState>;
+	readonly ldap: LoopFacts<LdapState>;
+	/** ms since the live server was last heard of */
+	readonly heardAgeMs: number | undefined;
+};
+
+type LoopFacts<S> = {
+	/** undefined where the loop does not run */
+	readonly pid: number | undefined;
+	readonly state: S | undefined;
+	readonly ageMs: number | undefined;
+};
+
+/** The exit code of the 2011 script: 0 both loops run, 1 one of them, 3 none. */
+export function statusCode({ redo, ldap }: StatusFacts): number {
+	const running = [redo, ldap].filter(({ pid }) => pid !== undefined).length;
+	return running === 2 ? 0 : running === 1 ? 1 : 3;
+}
+
+/** A loop publishes every second; a state older than this is not news. */
+const staleMs = 10_000;
+
+/** For people. The first two lines are those of the 2011 script, which scripts look for. */
+export function reportStatus(facts: StatusFacts): string {
+	const { redo, ldap } = facts;
+	const lines = [
+		redo.pid === undefined ? "redolog sync process stopped" : "redo log sync process OK",
+		ldap.pid === undefined ? "ldap sync process stopped" : "ldap sync process OK",
+	];
+	if (redo.state !== undefined) lines.push("", ...redoLines(redo, redo.state, facts.heardAgeMs));
+	if (ldap.state !== undefined) lines.push(...ldapLines(ldap, ldap.state));
+	const problems = [
+		...(redo.state?.problems ?? []).map((problem) => ({ loop: "redo", problem })),
+		...(ldap.state?.problems ?? []).map((problem) => ({ loop: "ldap", problem })),
+	];
+	if (problems.length > 0) lines.push("");
+	for (const { loop, problem } of problems) lines.push(...problemLines(loop, problem));
+	return `${lines.join("\n")}\n`;
+}
+
+function redoLines(
+	loop: LoopFacts<RedoState>,
+	state: RedoState,
+	heardAgeMs: number | undefined,
+): string[] {
+	const { replay } = state;
+	const lines = [
+		row("redo log", `${state.phase}${staleness(loop)}, from ${state.peer}`),
+		row("live end", `${position(state.live?.position)}${heard(heardAgeMs)}`),
+		row(
+			"flushed",
+			`${position(state.flushed)}${behind(state.flushLagSeconds, state.flushLagBytes)}`,
+		),
+		row("replayed", `${position(state.replayed)}${behind(replay.lagSeconds, undefined)}`),
+		row(
+			"replay",
+			`${replay.phase}, ${replay.operations} operations in ${replay.runs} runs, ${replay.failedOperations} failed, ${replay.operationsAtRisk} at risk`,
+		),
+	];
+	if (state.verified !== undefined) lines.push(row("verified", state.verified));
+	return lines;
+}
+
+function ldapLines(loop: LoopFacts<LdapState>, state: LdapState): string[] {
+	const { installed } = state;
+	const inUse =
+		installed === undefined
+			? "no copy in use yet"
+			: `copy of ${new Date(installed.takenAt).toISOString()}, ${installed.entries} entries, ${transactions(installed.transactionIds)}`;
+	const lines = [row("ldap", `${state.phase}${staleness(loop)}; ${inUse}`)];
+	if (state.changeSeen !== undefined) {
+		const { transactionIds, at } = state.changeSeen;
+		lines.push(
+			row("ldap live", `${transactions(transactionIds)}, seen ${new Date(at).toISOString()}`),
+		);
+	}
+	if (state.passwordsDiffer === true) {
+		lines.push(row("", "the LDAP passwords in localconfig.xml of the two servers differ"));
+	}
+	return lines;
+}
+
+const row = (name: string, text: string): string => `${name.padEnd(9)} ${text}`;
+
+const position = (at: Position | undefined): string =>
+	at === undefined ? "unknown" : formatPosition(at);
+
+const transactions = (ids: Readonly<Record<string, number>>): string =>
+	Object.entries(ids)
+		.map(([name, id]) => `${name} transaction ${id}`)
+		.join(", ");
+
+function staleness({ pid, ageMs }: LoopFacts<unknown>): string {
+	if (pid === undefined) return " (as it was when the loop ended)";
+	return ageMs !== undefined && ageMs > staleMs
+		? ` (as it was ${seconds(ageMs / 1000)} ago: the loop has published nothing since)`
+		: "";
+}
+
+const heard = (ageMs: number | undefined): string =>
+	ageMs === undefined
+		? ", the live server was not heard of"
+		: `, heard ${seconds(ageMs / 1000)} ago`;
+
+function behind(lagSeconds: number | undefined, lagBytes: number | undefined): string {
+	if (lagSeconds === undefined && lagBytes === undefined) return ", lag unknown";
+	const bytes = lagBytes === undefined ? "" : `${lagBytes} bytes, `;
+	return `, lag ${bytes}${lagSeconds === undefined ? "seconds unknown" : seconds(lagSeconds)}`;
+}
+
+function seconds(value: number): string {
+	if (value < 10) return `${value.toFixed(1)} s`;
+	if (value < 120) return `${Math.round(value)} s`;
+	if (value < 7200) return `${Math.round(value / 60)} min`;
+	return `${(value / 3600).toFixed(1)} h`;
+}
+
+function problemLines(loop: string, problem: Problem): string[] {
+	const weight = problem.critical ? "CRITICAL" : "warning";
+	const since = new Date(problem.since).toISOString();
+	const lines = [`${weight} ${loop}, since ${since}: ${problem.message}  [${problem.code}]`];
+	if (problem.hint !== undefined) lines.push(`  try: ${problem.hint}`);
+	return lines;
+}

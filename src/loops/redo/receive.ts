@@ -1,0 +1,176 @@
+import { Refusal, type RefusalCode } from "../../errors.ts";
+import type { FromLive, LogPosition } from "../../formats/protocol/messages.ts";
+import { formatPosition } from "../../formats/redolog/position.ts";
+import type { Config } from "../../services/config.ts";
+import { openIfThere, readAt } from "../../services/files.ts";
+import type { Logger } from "../../services/log/logger.ts";
+import { keptLinksOf } from "../../services/redolog/digests.ts";
+import { ProvenanceFile } from "../../services/redolog/provenance.ts";
+import type { LiveStream, OpenStream } from "./live-stream.ts";
+import { dropLeftover, inspectLocalLog, type LocalLog } from "./local-log.ts";
+import { ReceivedLog } from "./received-log.ts";
+import { Receiver, type ReceiverEvents, saveTail } from "./receiver.ts";
+import type { RedoStatus } from "./redo-status.ts";
+
+export type ReceiveOptions = {
+	readonly config: Config;
+	readonly timeline: number;
+	readonly status: RedoStatus;
+	readonly events: ReceiverEvents;
+	readonly log: Logger;
+	readonly signal: AbortSignal;
+	readonly open: OpenStream;
+	/** called when the live server has accepted the position: the link works */
+	readonly healthy: () => void;
+};
+
+/**
+ * One connection: from the local redo log's end, until the link breaks or the signal aborts.
+ * Throws a Refusal where it makes no sense to go on from here, and an Error where a new attempt does.
+ */
+export async function receiveOnce(options: ReceiveOptions): Promise<void> {
+	const { config, timeline, status, log, signal } = options;
+	status.setPhase("connecting");
+	const local = await inspectLocalLog(config, timeline, signal);
+	await using stream = await request(options, local);
+	const answer = await firstAnswer(stream, config, status);
+	if (answer.kind === "refusal") throw refusalOf(answer);
+	await dropLeftover(config, local);
+	await using provenance = await ProvenanceFile.open(config.zimbra.mirrorMarker);
+	if (answer.kind === "differs") return await cutHere(options, local, answer, provenance);
+
+	const { events } = options;
+	await using receiver = new Receiver(config, local, provenance, events, log);
+	const progress = setInterval(() => {
+		status.setReceived(receiver.received);
+		stream.send({ kind: "progress", flushed: status.flushed, replayed: status.replayed });
+	}, config.settings.heartbeat_interval);
+	try {
+		await receiver.take(answer);
+		status.resolved("link");
+		options.healthy();
+		for (;;) {
+			const message = await stream.next();
+			if (message.kind === "heartbeat") status.heard(message.position, message.clock);
+			else if (message.kind === "refusal") throw refusalOf(message);
+			else await receiver.take(message);
+		}
+	} finally {
+		clearInterval(progress);
+		await receiver.rest().catch((error: unknown) => log.warn({ error: String(error) }, "at rest"));
+	}
+}
+
+/** Asks the live server for what comes after the local log; nothing is changed by that. */
+export async function request(
+	{ config, log, signal, open }: Pick<ReceiveOptions, "config" | "log" | "signal" | "open">,
+	local: LocalLog,
+): Promise<LiveStream> {
+	const isOpen = local.kind === "open";
+	const position: LogPosition = { ...local.identity, offset: isOpen ? local.chain.offset : 0 };
+	const at = formatPosition(position);
+	log.info({ position: at, peer: config.remoteAddress }, "asking for the redo log");
+	return await open(
+		{ position, mirror: config.localAddress, compression: "zstd" },
+		{
+			kind: "resume",
+			links: isOpen ? local.chain.links : [],
+			digest: isOpen ? local.chain.digest() : Buffer.alloc(0),
+			previousHeader: isOpen ? Buffer.alloc(0) : local.previousHeader,
+		},
+		signal,
+	);
+}
+
+/** The live server's word on what the mirror has; heartbeats come before it while it hashes. */
+export async function firstAnswer(
+	stream: LiveStream,
+	{ settings }: Config,
+	status?: RedoStatus,
+): Promise<Exclude<FromLive, { kind: "heartbeat" }>> {
+	const alive = setInterval(() => {
+		stream.send({ kind: "progress", flushed: undefined, replayed: undefined });
+	}, settings.heartbeat_interval);
+	try {
+		for (;;) {
+			const message = await stream.next();
+			if (message.kind !== "heartbeat") return message;
+			status?.heard(message.position, message.clock);
+		}
+	} finally {
+		clearInterval(alive);
+	}
+}
+
+/** Where exactly the local log and the live one part: the first byte that is not the same. */
+export async function findDifference(
+	config: Config,
+	local: Extract<LocalLog, { kind: "open" }>,
+	{ from, bytes }: Extract<FromLive, { kind: "differs" }>,
+): Promise<number> {
+	await using file = await openIfThere(config.zimbra.currentLog, "r");
+	const end = Math.min(local.chain.offset, from + bytes.length);
+	const here = file === undefined ? Buffer.alloc(0) : await readAt(file, from, end - from);
+	let same = 0;
+	while (same < here.length && here[same] === bytes[same]) same++;
+	return from + same;
+}
+
+/**
+ * The live log is not a continuation of ours. What was received from it and is no longer there, it
+ * has cut; what was not received is history of our own.
+ */
+async function cutHere(
+	options: ReceiveOptions,
+	local: LocalLog,
+	differs: Extract<FromLive, { kind: "differs" }>,
+	provenance: ProvenanceFile,
+): Promise<void> {
+	const { config, events, log } = options;
+	if (local.kind !== "open") throw new Error("the live server compared a log that we do not have");
+	const offset = await findDifference(config, local, differs);
+	const { identity } = local;
+	if (offset < local.from) throw ownHistory(config, local, offset);
+	await using received = await ReceivedLog.resume(
+		{ zimbra: config.zimbra, provenance },
+		identity,
+		local.chain,
+		local.from,
+		keptLinksOf(config.base, identity),
+	);
+	const saved = await saveTail(config, identity, offset, await received.readTail(offset));
+	await events.onCut(identity, offset);
+	await received.truncate(offset);
+	await received.rest();
+	events.onFlushed({ ...identity, offset });
+	log.warn(
+		{ log: identity.sequence, offset, saved },
+		"the live server has cut its redo log while we were away, and so did we",
+	);
+}
+
+/** What to say of a local log that is not a prefix of the live one. */
+export function ownHistory(
+	{ zimbra }: Config,
+	local: Extract<LocalLog, { kind: "open" }>,
+	offset: number,
+): Refusal {
+	const { sequence } = local.identity;
+	const at = formatPosition({ sequence, offset });
+	return new Refusal(
+		"divergence",
+		`${zimbra.currentLog} has history of its own: it agrees with the live server up to ${at}, and has ${local.chain.offset - offset} bytes behind that which never came from there`,
+		"nothing was changed; docs/runbooks.md, divergence, tells how to look at it, and `live-syncd start --set-aside-own-history` puts it aside",
+	);
+}
+
+const knownCodes: ReadonlySet<string> = new Set<RefusalCode>([
+	"archive-gone",
+	"divergence",
+	"history-ends",
+]);
+
+function refusalOf({ code, message, hint }: Extract<FromLive, { kind: "refusal" }>): Refusal {
+	const known = knownCodes.has(code) ? (code as RefusalCode) : "bad-request";
+	return new Refusal(known, `the live server says: ${message}`, hint);
+}

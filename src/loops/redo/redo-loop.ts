@@ -1,0 +1,111 @@
+import { access } from "node:fs/promises";
+import { setTimeout as sleep } from "node:timers/promises";
+import { hasCode, Refusal } from "../../errors.ts";
+import type { LogPosition } from "../../formats/protocol/messages.ts";
+import type { Config } from "../../services/config.ts";
+import type { Logger } from "../../services/log/logger.ts";
+import { publish } from "../../services/publish.ts";
+import { readRole } from "../../services/role.ts";
+import { keepTrying } from "../keep-trying.ts";
+import { type OpenStream, openStream } from "./live-stream.ts";
+import { type ReceiveOptions, receiveOnce } from "./receive.ts";
+import type { ReceiverEvents } from "./receiver.ts";
+import { RedoStatus } from "./redo-status.ts";
+import { SettledPosition } from "./settled.ts";
+
+const publishMs = 1000;
+const lookForStopMs = 250;
+
+/** Refusals after which this mirror must not write another byte by itself. */
+const withdrawals = new Set(["divergence", "log-altered", "mailboxd-up", "no-initial-copy"]);
+
+/**
+ * The redo loop of the mirror: receives the redo log as it is written and replays it, until the
+ * signal aborts or status/live_sync.stop appears. Throws a Refusal where it must withdraw.
+ */
+export async function runRedoLoop(
+	config: Config,
+	log: Logger,
+	outside: AbortSignal,
+): Promise<void> {
+	const ended = new AbortController();
+	const signal = AbortSignal.any([outside, ended.signal]);
+	const { timeline } = await readRole(config.base.role);
+	const status = new RedoStatus(config.remoteAddress, config.settings.link_timeout, log);
+	const settled = new SettledPosition<LogPosition>(config.settings.replay_settle);
+	const events: ReceiverEvents = {
+		onFlushed(position) {
+			status.setFlushed(position);
+			settled.flushed(position, performance.now());
+		},
+		onVerified: (name) => status.setVerified(name),
+		async onCut(identity, offset) {
+			settled.cut({ ...identity, offset });
+		},
+	};
+	const open: OpenStream = (...asked) => openStream(config, log, ...asked);
+	const tasks = [
+		publishRegularly(config, status, signal),
+		watchStopFile(config, ended, signal),
+		receive({ config, timeline, status, events, log, signal, open }),
+	];
+	try {
+		await Promise.all(tasks);
+	} finally {
+		ended.abort();
+		await Promise.allSettled(tasks);
+		status.setPhase("stopped");
+		await publish(config.base.stateRedo, status.snapshot());
+	}
+}
+
+async function receive(options: Omit<ReceiveOptions, "healthy">): Promise<void> {
+	const { config, status, log, signal } = options;
+	await keepTrying((healthy) => receiveOnce({ ...options, healthy }), {
+		signal,
+		longestMs: config.settings.reconnect_max,
+		isFinal: (problem) => problem instanceof Refusal && withdrawals.has(problem.code),
+		onRetry(problem, delayMs) {
+			if (problem !== undefined) status.problem("link", problem, problem instanceof Refusal);
+			status.setPhase("waiting");
+			log.debug({ delayMs: Math.round(delayMs) }, "trying again");
+		},
+	}).catch((error: unknown) => {
+		status.problem("link", error, true);
+		throw error;
+	});
+}
+
+async function publishRegularly(
+	config: Config,
+	status: RedoStatus,
+	signal: AbortSignal,
+): Promise<void> {
+	while (!signal.aborted) {
+		// A full disk must not end the loop: it is told by what the receiver meets, too.
+		await publish(config.base.stateRedo, status.snapshot()).catch(() => undefined);
+		await sleep(publishMs, undefined, { signal }).catch(() => undefined);
+	}
+}
+
+/** status/live_sync.stop asks the loops to end at the next safe point, as in the original. */
+async function watchStopFile(
+	config: Config,
+	ended: AbortController,
+	signal: AbortSignal,
+): Promise<void> {
+	while (!signal.aborted) {
+		if (await exists(config.base.stopFile)) return ended.abort(new Error("stop was asked"));
+		await sleep(lookForStopMs, undefined, { signal }).catch(() => undefined);
+	}
+}
+
+async function exists(path: string): Promise<boolean> {
+	try {
+		await access(path);
+		return true;
+	} catch (error) {
+		if (hasCode(error, "ENOENT")) return false;
+		throw error;
+	}
+}

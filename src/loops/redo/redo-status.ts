@@ -1,0 +1,148 @@
+import { describe, Refusal } from "../../errors.ts";
+import { LagClock } from "../../formats/lag.ts";
+import type { LogPosition } from "../../formats/protocol/messages.ts";
+import { comparePositions, formatPosition, type Position } from "../../formats/redolog/position.ts";
+import type { LinkPhase, Problem, RedoState, ReplayState } from "../../formats/state.ts";
+import { type Moment, now } from "../../services/clock.ts";
+import type { Logger } from "../../services/log/logger.ts";
+
+/** Behind the live end by less than this, the mirror streams; by more, it is catching up. */
+const streamingBytes = 4 << 20;
+
+/** All that the redo loop knows of itself, kept by its parts and published as one state. */
+export class RedoStatus {
+	readonly #peer: string;
+	readonly #log: Logger;
+	readonly #lag: LagClock;
+	readonly #problems = new Map<string, Problem>();
+	#phase: LinkPhase = "connecting";
+	#received: Position | undefined;
+	#flushed: LogPosition | undefined;
+	#verified: string | undefined;
+	#replayed: LogPosition | undefined;
+	#live: { position: Position; clock: number } | undefined;
+	#heardAt: Moment | undefined;
+	replay: ReplayState = {
+		phase: "idle",
+		runs: 0,
+		operations: 0,
+		failedOperations: 0,
+		operationsAtRisk: 0,
+	};
+
+	constructor(peer: string, linkTimeoutMs: number, log: Logger) {
+		this.#peer = peer;
+		this.#lag = new LagClock(linkTimeoutMs);
+		this.#log = log;
+	}
+
+	get flushed(): LogPosition | undefined {
+		return this.#flushed;
+	}
+
+	get replayed(): LogPosition | undefined {
+		return this.#replayed;
+	}
+
+	setPhase(phase: LinkPhase): void {
+		if (phase === this.#phase) return;
+		this.#phase = phase;
+		const at = this.#flushed && formatPosition(this.#flushed);
+		this.#log.info({ flushed: at }, phase);
+	}
+
+	setReceived(position: Position | undefined): void {
+		this.#received = position;
+	}
+
+	setFlushed(position: LogPosition): void {
+		this.#flushed = position;
+		this.#judgePhase();
+	}
+
+	setVerified(name: string): void {
+		this.#verified = name;
+		this.#log.info({ archive: name }, "archive complete, identical with the live one");
+	}
+
+	setReplayed(position: LogPosition): void {
+		this.#replayed = position;
+	}
+
+	heard(position: Position, clock: number): void {
+		this.#heardAt = now();
+		this.#live = { position, clock };
+		this.#lag.heard(position, this.#heardAt.monotonic);
+		this.#judgePhase();
+	}
+
+	/** A condition that lasts is told once, and once when it ends. */
+	problem(topic: string, error: unknown, critical: boolean): void {
+		const code = error instanceof Refusal ? error.code : "trouble";
+		const message = describe(error);
+		const known = this.#problems.get(topic);
+		if (known?.code === code && known.message === message) return;
+		const hint = error instanceof Refusal ? error.hint : undefined;
+		this.#problems.set(topic, {
+			code,
+			message,
+			...(hint === undefined ? {} : { hint }),
+			since: known?.since ?? Date.now(),
+			critical,
+		});
+		const facts = { code, hint };
+		if (critical) this.#log.error(facts, `${topic}: ${message}`);
+		else this.#log.warn(facts, `${topic}: ${message}`);
+	}
+
+	resolved(topic: string): void {
+		const known = this.#problems.get(topic);
+		if (known === undefined) return;
+		this.#problems.delete(topic);
+		const seconds = Math.round((Date.now() - known.since) / 1000);
+		this.#log.info({ afterSeconds: seconds }, `${topic}: mended`);
+	}
+
+	snapshot(): RedoState {
+		const at = now();
+		const live = this.#live?.position;
+		const flushed = this.#flushed;
+		const lag = (position: Position | undefined) =>
+			position === undefined ? undefined : this.#lag.lagSeconds(position, at.monotonic);
+		return {
+			version: 1,
+			pid: process.pid,
+			at,
+			phase: this.#phase,
+			peer: this.#peer,
+			received: plain(this.#received),
+			flushed: plain(flushed),
+			verified: this.#verified,
+			replayed: plain(this.#replayed),
+			live: this.#live,
+			heardAt: this.#heardAt,
+			flushLagBytes: lagBytes(flushed, live),
+			flushLagSeconds: lag(flushed),
+			replay: { ...this.replay, lagSeconds: lag(this.#replayed) },
+			problems: [...this.#problems.values()],
+		};
+	}
+
+	#judgePhase(): void {
+		if (this.#phase === "stopped" || this.#phase === "waiting") return;
+		const bytes = lagBytes(this.#flushed, this.#live?.position);
+		if (bytes === undefined) return;
+		if (bytes <= streamingBytes) this.setPhase("streaming");
+		else if (this.#phase === "connecting") this.setPhase("catching up");
+	}
+}
+
+/** Bytes that are missing; undefined across files, whose sizes are not known. */
+function lagBytes(at: Position | undefined, live: Position | undefined): number | undefined {
+	if (at === undefined || live === undefined) return undefined;
+	if (comparePositions(at, live) >= 0) return 0;
+	return at.sequence === live.sequence ? live.offset - at.offset : undefined;
+}
+
+const plain = (position: Position | undefined): Position | undefined =>
+	position && { sequence: position.sequence, offset: position.offset };

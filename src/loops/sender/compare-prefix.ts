@@ -1,0 +1,72 @@
+import { chainStep, DigestChain, linksBelow } from "../../formats/redolog/digest-chain.ts";
+import { headerSize } from "../../formats/redolog/header.ts";
+import { readAt } from "../../services/files.ts";
+import type { KeptLinks } from "../../services/redolog/kept-links.ts";
+import type { OpenLog } from "../../services/redolog/open-log.ts";
+
+/** What the mirror says that it has of a log. */
+export type MirrorPrefix = {
+	readonly offset: number;
+	readonly links: readonly Buffer[];
+	readonly digest: Buffer;
+};
+
+export type Comparison =
+	/** the chain stands at the mirror's offset */
+	| { readonly agreed: true; readonly chain: DigestChain }
+	| {
+			readonly agreed: false;
+			readonly from: number;
+			readonly size: number;
+			readonly bytes: Buffer;
+	  };
+
+/**
+ * Compares the mirror's bytes of a log with ours, without having either side send them. The newest
+ * link is compared first: with the links kept from before, that is one MiB to read. New links are
+ * kept as they are made, so that a link that breaks again and again still gets on.
+ */
+export async function comparePrefix(
+	log: OpenLog,
+	mirror: MirrorPrefix,
+	kept: KeptLinks,
+	signal: AbortSignal,
+): Promise<Comparison> {
+	const { size } = await log.file.stat();
+	const end = Math.min(mirror.offset, size);
+	const known = (await kept.read()).slice(0, linksBelow(end));
+	const matches = (chain: DigestChain) =>
+		mirror.offset <= size && chain.digest().equals(mirror.digest);
+
+	const first = await extend(log, new DigestChain(known), end, kept, signal);
+	if (matches(first)) return { agreed: true, chain: first };
+	// What was kept may be of bytes that have been cut since.
+	await kept.forget();
+	const chain =
+		known.length === 0 ? first : await extend(log, new DigestChain(), end, kept, signal);
+	if (matches(chain)) return { agreed: true, chain };
+
+	const whole = chain.links.findIndex((link, i) => mirror.links[i]?.equals(link) !== true);
+	const from = headerSize + (whole < 0 ? chain.links.length : whole) * chainStep;
+	const bytes = await readAt(log.file, from, Math.min(chainStep, Math.max(0, size - from)));
+	return { agreed: false, from, size, bytes };
+}
+
+/** Takes the log's bytes into the chain up to `end`. */
+export async function extend(
+	log: OpenLog,
+	chain: DigestChain,
+	end: number,
+	kept: KeptLinks | undefined,
+	signal: AbortSignal,
+): Promise<DigestChain> {
+	while (chain.offset < end) {
+		signal.throwIfAborted();
+		const before = chain.links.length;
+		const bytes = await readAt(log.file, chain.offset, Math.min(chainStep, end - chain.offset));
+		if (bytes.length === 0) break;
+		chain.update(bytes);
+		await kept?.write(before, chain.links.slice(before));
+	}
+	return chain;
+}

@@ -1,0 +1,65 @@
+import { rm } from "node:fs/promises";
+import { runRedoLoop } from "../../loops/redo/redo-loop.ts";
+import type { Config } from "../../services/config.ts";
+import { type Logger, makeLogger } from "../../services/log/logger.ts";
+import { readPidFile, removePidFile, writePidFile } from "../../services/pid-file.ts";
+import { ownIdentity } from "../../services/processes.ts";
+import { version } from "../../version.ts";
+import { makeDirectories } from "./setting-up.ts";
+
+export type LoopName = "redo" | "ldap";
+
+/**
+ * One of the two loops, in this process, until it is told to end. Where it logs is the log file, or
+ * the terminal for the foreground.
+ */
+export async function runLoop(
+	name: LoopName,
+	config: Config,
+	logTo: "file" | "terminal",
+): Promise<number> {
+	await makeDirectories(config);
+	const file = logTo === "file" ? config.base.log : "terminal";
+	const log = (await makeLogger(file, config.settings)).child({ loop: name });
+	const pidFile = name === "redo" ? config.base.pidRedo : config.base.pidLdap;
+	const other = await readPidFile(pidFile);
+	if (other !== undefined && other.pid !== process.pid) {
+		log.error({ pid: other.pid }, "this loop runs already");
+		return 1;
+	}
+	await writePidFile(pidFile, ownIdentity());
+	const ended = new AbortController();
+	for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"] as const) {
+		process.on(signal, () => ended.abort(new Error(signal)));
+	}
+	log.info({ version, peer: config.remoteAddress, home: config.zimbra.home }, "loop starts");
+	try {
+		await run(name, config, log, ended.signal);
+		log.info({ reason: reasonOf(ended.signal) }, "loop ends");
+		return 0;
+	} catch (error) {
+		log.error({ reason: String(error) }, "loop withdraws");
+		return 1;
+	} finally {
+		await removePidFile(pidFile);
+	}
+}
+
+async function run(
+	name: LoopName,
+	config: Config,
+	log: Logger,
+	signal: AbortSignal,
+): Promise<void> {
+	if (name === "redo") return await runRedoLoop(config, log, signal);
+	const { runLdapLoop } = await import("../../loops/ldap/ldap-loop.ts");
+	await runLdapLoop(config, log, signal);
+}
+
+const reasonOf = (signal: AbortSignal): string =>
+	signal.aborted ? String(signal.reason?.message) : "stop was asked";
+
+/** A stop file of an earlier stop would end the loops at once. */
+export async function clearStopFile({ base }: Config): Promise<void> {
+	await rm(base.stopFile, { force: true });
+}

@@ -1,0 +1,31 @@
+import { Refusal } from "../../errors.ts";
+import { type Hello, parseHello } from "../../formats/protocol/hello.ts";
+import { parseRedoSettings, type RedoSettings } from "../../formats/protocol/redo-settings.ts";
+import type { Config } from "../../services/config.ts";
+import { ask } from "../../services/ssh/connect.ts";
+
+/** Asks the other server who it is; refuses one that is still the script of 2011. */
+export async function askHello(config: Config, signal: AbortSignal): Promise<Hello> {
+	const timeoutMs = config.settings.connect_timeout + config.settings.command_timeout;
+	const answer = await ask(config, "hello", signal, timeoutMs);
+	const hello = parseHello(answer.stdout);
+	if (hello !== undefined) return hello;
+	const said = (answer.stderr || answer.stdout).trim().split("\n")[0] ?? "";
+	if (/^sync-commands:/.test(said)) throw new Error(`${config.remoteAddress} says: ${said}`);
+	throw new Refusal(
+		"old-agent",
+		`${config.remoteAddress} does not know \`hello\`: it said ${said === "" ? "nothing" : `"${said}"`} and exited with ${answer.exitCode}. It still has the sync_commands script of 2011, or none`,
+		`install live-syncd there too, and let the key's line in authorized_keys begin: restrict,command="${config.base.base}/sync-commands"`,
+	);
+}
+
+/** Zimbra's redo log settings on the other server. */
+export async function askSettings(config: Config, signal: AbortSignal): Promise<RedoSettings> {
+	const timeoutMs = config.settings.connect_timeout + config.settings.command_timeout;
+	const answer = await ask(config, "settings", signal, timeoutMs);
+	const settings = parseRedoSettings(answer.stdout);
+	if (settings === undefined) {
+		throw new Error(`${config.remoteAddress} does not tell its settings: ${answer.stderr.trim()}`);
+	}
+	return settings;
+}

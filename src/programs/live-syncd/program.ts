@@ -1,0 +1,73 @@
+import { Command, CommanderError } from "commander";
+import { version } from "../../version.ts";
+import { configure } from "./setting-up.ts";
+
+/** Reads the command line and runs what it asks for; gives the exit code. */
+export async function runProgram(argv: readonly string[]): Promise<number> {
+	let code = 0;
+	const program = new Command("live-syncd")
+		.description(
+			"Keeps this server a warm standby of a live Zimbra server: follows its redo log and its LDAP directory.\nWithout a command both loops run in the foreground, with the log on the terminal.",
+		)
+		.version(version)
+		.option("--config <file>", "live_sync.conf to use; its directory is the base directory")
+		.exitOverride()
+		.showHelpAfterError("(live-syncd --help tells the commands)");
+	const config = () => configure(program.opts<{ config?: string }>().config);
+
+	program.action(async () => {
+		const { foreground } = await import("./foreground.ts");
+		code = await foreground(await config());
+	});
+	program
+		.command("start")
+		.description("make this server a mirror: check that it can be one, then start both loops")
+		.option(
+			"--set-aside-own-history",
+			"put aside what the local redo log has and the live one has not, and follow from where they part",
+		)
+		.action(async (options: { setAsideOwnHistory?: boolean }) => {
+			const { start } = await import("./start.ts");
+			code = await start(await config(), options);
+		});
+	program
+		.command("stop")
+		.description("end the loops and replay all that was received: ready for zmcontrol start")
+		.action(async () => {
+			const { stop } = await import("./stop.ts");
+			code = await stop(await config());
+		});
+	program
+		.command("status")
+		.description("tell how things stand: exit code 0 both loops run, 1 one of them, 3 none")
+		.option("--json", "as JSON")
+		.action(async (options: { json?: boolean }) => {
+			const { status } = await import("./status.ts");
+			const file = program.opts<{ config?: string }>().config;
+			code = await status({ config: file, json: options.json ?? false });
+		});
+	program
+		.command("kill")
+		.description("end everything of live-syncd on this server at once")
+		.action(async () => {
+			const { kill } = await import("./kill.ts");
+			code = await kill(await config());
+		});
+	program
+		.command("loop <name>", { hidden: true })
+		.description("one loop, as `start` runs it")
+		.option("--terminal")
+		.action(async (name: string, options: { terminal?: boolean }) => {
+			const { runLoop } = await import("./loop.ts");
+			if (name !== "redo" && name !== "ldap") throw new Error(`there is no loop ${name}`);
+			code = await runLoop(name, await config(), options.terminal === true ? "terminal" : "file");
+		});
+
+	try {
+		await program.parseAsync([...argv], { from: "user" });
+		return code;
+	} catch (error) {
+		if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
+		throw error;
+	}
+}

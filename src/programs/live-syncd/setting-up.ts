@@ -1,0 +1,23 @@
+import { dirname } from "node:path";
+import { type Config, checkUser, findConfigFile, loadConfig } from "../../services/config.ts";
+import { makeDirectory } from "../../services/files.ts";
+
+/** The configuration that `--config`, the environment or the place of the program leads to. */
+export async function configure(option: string | undefined): Promise<Config> {
+	const config = await loadConfig(
+		findConfigFile({
+			option,
+			variable: process.env.LIVE_SYNC_CONF,
+			executable: process.argv[1],
+		}),
+	);
+	checkUser(config.settings);
+	return config;
+}
+
+/** The directories of the 2011 scripts. */
+export async function makeDirectories({ base }: Config): Promise<void> {
+	for (const file of [base.lock, base.pidRedo, base.log, base.stopFile, `${base.ldap}/.`]) {
+		await makeDirectory(dirname(file));
+	}
+}

@@ -1,0 +1,33 @@
+import type { LdapState, RedoState } from "../../formats/state.ts";
+import { reportStatus, statusCode } from "../../formats/status-report.ts";
+import { ageOf } from "../../services/clock.ts";
+import { readPidFile } from "../../services/pid-file.ts";
+import { readPublished } from "../../services/publish.ts";
+import { configure } from "./setting-up.ts";
+
+/**
+ * Tells how things stand, from what the loops have published: never a word over the network, so that
+ * it answers with the live server dead or silent.
+ */
+export async function status(options: {
+	config: string | undefined;
+	json: boolean;
+}): Promise<number> {
+	const { base } = await configure(options.config);
+	const [redoProcess, ldapProcess, redo, ldap] = await Promise.all([
+		readPidFile(base.pidRedo),
+		readPidFile(base.pidLdap),
+		readPublished<RedoState>(base.stateRedo, 1),
+		readPublished<LdapState>(base.stateLdap, 1),
+	]);
+	const facts = {
+		redo: { pid: redoProcess?.pid, state: redo, ageMs: redo && ageOf(redo.at) },
+		ldap: { pid: ldapProcess?.pid, state: ldap, ageMs: ldap && ageOf(ldap.at) },
+		heardAgeMs: redo?.heardAt && ageOf(redo.heardAt),
+	};
+	const code = statusCode(facts);
+	process.stdout.write(
+		options.json ? `${JSON.stringify({ code, ...facts })}\n` : reportStatus(facts),
+	);
+	return code;
+}

@@ -1,0 +1,26 @@
+import { rename, writeFile } from "node:fs/promises";
+import { readIfThere } from "./files.ts";
+
+/**
+ * Replaces a state file that others read at any moment. Not fsynced: it says what is now, and after
+ * a crash nobody is to believe it.
+ */
+export async function publish(path: string, state: object): Promise<void> {
+	const temporary = `${path}.${process.pid}.tmp`;
+	await writeFile(temporary, `${JSON.stringify(state)}\n`, { mode: 0o640 });
+	await rename(temporary, path);
+}
+
+/** The published state of that version; undefined where there is none, or none that can be read. */
+export async function readPublished<S extends { version: number }>(
+	path: string,
+	version: S["version"],
+): Promise<S | undefined> {
+	const text = await readIfThere(path);
+	try {
+		const state = JSON.parse(text ?? "") as S;
+		return state.version === version ? state : undefined;
+	} catch {
+		return undefined;
+	}
+}

@@ -1,0 +1,133 @@
+import { type FileHandle, readdir, stat } from "node:fs/promises";
+import { basename, join } from "node:path";
+import { hasCode } from "../../errors.ts";
+import { headerSize, type LogHeader, parseHeader } from "../../formats/redolog/header.ts";
+import { parseArchiveName } from "../../formats/redolog/log-name.ts";
+import { openIfThere, readAt } from "../files.ts";
+import type { ZimbraPaths } from "../paths.ts";
+
+/** A redo log file that is held open: it stays readable when it is renamed, moved or deleted. */
+export type OpenLog = AsyncDisposable & {
+	readonly file: FileHandle;
+	/** the path under which it was opened */
+	readonly path: string;
+	readonly inode: number;
+	/** as it was when the file was opened */
+	readonly header: LogHeader;
+};
+
+/** Opens a redo log; undefined where there is no file, or none with a whole header. */
+export async function openLog(path: string): Promise<OpenLog | undefined> {
+	const file = await openIfThere(path, "r");
+	if (file === undefined) return undefined;
+	const header = parseHeader(await readAt(file, 0, headerSize));
+	if (header === undefined) {
+		await file.close();
+		return undefined;
+	}
+	const { ino: inode } = await file.stat();
+	return { file, path, inode, header, [Symbol.asyncDispose]: () => file.close() };
+}
+
+/** Names in archive/ and their sequences, lowest first. */
+export async function listArchive(
+	zimbra: ZimbraPaths,
+): Promise<{ name: string; sequence: number }[]> {
+	const names = await readdir(zimbra.archive).catch((error: unknown) => {
+		if (hasCode(error, "ENOENT")) return [];
+		throw error;
+	});
+	return names
+		.flatMap((name) => {
+			const parsed = parseArchiveName(name);
+			return parsed === undefined ? [] : [{ name, sequence: parsed.sequence }];
+		})
+		.toSorted((a, b) => a.sequence - b.sequence || (a.name < b.name ? -1 : 1));
+}
+
+/**
+ * Opens the log of a sequence, wherever it is: redo.log, the archive, or where an incremental
+ * backup of the Network Edition has put it. After a failover there can be two of one number: the
+ * create time tells, and without it the newest counts.
+ * @param createTime ms; 0 where it is not known
+ */
+export async function findLog(
+	zimbra: ZimbraPaths,
+	sequence: number,
+	createTime: number,
+): Promise<OpenLog | undefined> {
+	const wanted = (log: OpenLog) =>
+		log.header.sequence === sequence && (createTime === 0 || log.header.createTime === createTime);
+	// The current log first and again last: between the two looks it may have been rolled over.
+	for (const look of [openCurrent, openArchived, openCurrent, openFromBackup]) {
+		const found = await look(zimbra, sequence);
+		const [match] = found
+			.filter(wanted)
+			.toSorted((a, b) => b.header.createTime - a.header.createTime);
+		for (const log of found) if (log !== match) await log.file.close();
+		if (match !== undefined) return match;
+	}
+	return undefined;
+}
+
+async function openCurrent(zimbra: ZimbraPaths): Promise<OpenLog[]> {
+	const log = await openLog(zimbra.currentLog);
+	return log === undefined ? [] : [log];
+}
+
+async function openArchived(zimbra: ZimbraPaths, sequence: number): Promise<OpenLog[]> {
+	const names = (await listArchive(zimbra)).filter((entry) => entry.sequence === sequence);
+	const logs = await Promise.all(names.map(({ name }) => openLog(join(zimbra.archive, name))));
+	return logs.filter((log) => log !== undefined);
+}
+
+/** Sessions keep their logs in a folder redologs; how deep is left to the version of Zimbra. */
+async function openFromBackup(zimbra: ZimbraPaths, sequence: number): Promise<OpenLog[]> {
+	const names = await readdir(zimbra.backup, { recursive: true }).catch((error: unknown) => {
+		if (hasCode(error, "ENOENT", "EACCES", "ENOTDIR")) return [];
+		throw error;
+	});
+	const found: OpenLog[] = [];
+	for (const name of names) {
+		if (parseArchiveName(basename(name))?.sequence !== sequence) continue;
+		const log = await openLog(join(zimbra.backup, name));
+		if (log === undefined) continue;
+		// A copy may be under way: only a closed log of full length is whole.
+		const { size } = await log.file.stat();
+		if (!log.header.open && log.header.fileSize === size) found.push(log);
+		else await log.file.close();
+	}
+	return found;
+}
+
+/** Where the live log ends; undefined in the moment of a rollover in which there is no redo.log. */
+export async function endOfLog(
+	zimbra: ZimbraPaths,
+): Promise<{ header: LogHeader; size: number } | undefined> {
+	await using log = await openLog(zimbra.currentLog);
+	if (log === undefined) return undefined;
+	return { header: log.header, size: (await log.file.stat()).size };
+}
+
+/** The inode of the current redo.log; undefined where there is none. */
+export async function currentInode(zimbra: ZimbraPaths): Promise<number | undefined> {
+	try {
+		return (await stat(zimbra.currentLog)).ino;
+	} catch (error) {
+		if (hasCode(error, "ENOENT")) return undefined;
+		throw error;
+	}
+}
+
+/** The name in archive/ that an inode bears; undefined where none does. */
+export async function archiveNameOf(
+	zimbra: ZimbraPaths,
+	log: OpenLog,
+): Promise<string | undefined> {
+	for (const { name, sequence } of await listArchive(zimbra)) {
+		if (sequence !== log.header.sequence) continue;
+		const found = await stat(join(zimbra.archive, name)).catch(() => undefined);
+		if (found?.ino === log.inode) return name;
+	}
+	return undefined;
+}

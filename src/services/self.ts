@@ -1,0 +1,19 @@
+import { spawn } from "node:child_process";
+import { resolve } from "node:path";
+import { isSea } from "node:sea";
+import { identify, type ProcessIdentity } from "./processes.ts";
+
+/** The words that start this program again: the executable alone, or Node and the script. */
+export function ownCommand(): string[] {
+	return isSea() ? [process.execPath] : [process.execPath, resolve(process.argv[1] ?? "")];
+}
+
+/** Starts this program again as a daemon: in a session of its own, without a terminal. */
+export function startDaemon(words: readonly string[]): ProcessIdentity {
+	const [file = "", ...first] = ownCommand();
+	const child = spawn(file, [...first, ...words], { detached: true, stdio: "ignore", cwd: "/" });
+	child.unref();
+	const identity = child.pid === undefined ? undefined : identify(child.pid);
+	if (identity === undefined) throw new Error(`${file} could not be started`);
+	return identity;
+}
