@@ -28,6 +28,8 @@ export function basePaths(base: string) {
 		served: join(base, "log/sync_commands.log"),
 		/** staging of LDAP copies on the mirror; snapshots on the live side */
 		ldap: join(base, "ldap"),
+		/** on the live side: the one copy that a mirror may pull */
+		ldapSnapshot: join(base, "ldap/snapshot"),
 	} as const;
 }
 

@@ -28,6 +28,10 @@ export type Request =
 	| { readonly verb: "hello" }
 	/** the redo log settings of Zimbra */
 	| { readonly verb: "settings" }
+	/** what the LDAP directory is, at each change, without end */
+	| { readonly verb: "ldap_changes" }
+	/** make a consistent copy of the LDAP directory for rsync to pull */
+	| { readonly verb: "ldap_snapshot" }
 	/** the redo log from a position, without end */
 	| { readonly verb: "stream_from"; readonly stream: StreamRequest };
 
@@ -85,6 +89,8 @@ const grammar: ReadonlyMap<string, Grammar> = new Map<string, Grammar>([
 	["query_incremental", alone({ verb: "query_incremental" })],
 	["hello", alone({ verb: "hello" })],
 	["settings", alone({ verb: "settings" })],
+	["ldap_changes", alone({ verb: "ldap_changes" })],
+	["ldap_snapshot", alone({ verb: "ldap_snapshot" })],
 	["stream", (words) => (words.length === 0 ? { request: { verb: "stream" } } : streamFrom(words))],
 	[
 		"rsync",

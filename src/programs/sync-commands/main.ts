@@ -76,8 +76,10 @@ async function serve(config: Config, words: readonly string[], log: ServedLog): 
 	}
 }
 
-function parse(text: string, from: "stdin" | "text", { zimbra }: Config): Parsed {
-	const places = { rsyncDirectories: [`${zimbra.redolog}/`, `${zimbra.ldap}/`] };
+function parse(text: string, from: "stdin" | "text", { base, zimbra }: Config): Parsed {
+	const places = {
+		rsyncDirectories: [`${zimbra.redolog}/`, `${zimbra.ldap}/`, `${base.ldapSnapshot}/`],
+	};
 	const parsed = parseRequest(text, places);
 	// Standard input belongs to rsync's protocol, which may have been read beyond the line.
 	if (from === "stdin" && parsed.request?.verb === "rsync") {

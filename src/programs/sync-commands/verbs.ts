@@ -13,6 +13,8 @@ const verbs: { readonly [V in Verb]: () => Promise<{ serve: Serve<V> }> } = {
 	rsync: () => import("./rsync.ts"),
 	hello: () => import("./hello.ts"),
 	settings: () => import("./settings.ts"),
+	ldap_changes: () => import("./ldap-changes.ts"),
+	ldap_snapshot: () => import("./ldap-snapshot.ts"),
 };
 
 export async function serveRequest(request: Request, context: Context): Promise<number> {

@@ -1,0 +1,184 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { Refusal } from "../../errors.ts";
+import { type LdapMark, sameMark } from "../../formats/ldap/mark.ts";
+import { nextRoundAt } from "../../formats/ldap/schedule.ts";
+import type { Config } from "../../services/config.ts";
+import { isThere } from "../../services/ldap/lmdb.ts";
+import { findPlaces } from "../../services/ldap/places.ts";
+import type { Logger } from "../../services/log/logger.ts";
+import { publish } from "../../services/publish.ts";
+import { makeRun } from "../../services/run.ts";
+import { connect } from "../../services/ssh/connect.ts";
+import { ldapService } from "../../services/zimbra/service.ts";
+import { keepTrying } from "../keep-trying.ts";
+import { LdapStatus } from "./ldap-status.ts";
+import { openWatch } from "./live-watch.ts";
+import { Passwords } from "./passwords.ts";
+import { isUntouched, type RoundParts, runRound } from "./round.ts";
+import { readMarker, repairSwap } from "./swap.ts";
+
+const publishMs = 1000;
+const lookForStopMs = 250;
+const passwordsMs = 5000;
+/** Refusals after which this server may be the live one, and its LDAP is not to be touched. */
+const withdrawals = new Set(["is-live", "mailboxd-up"]);
+
+type Loop = {
+	readonly config: Config;
+	readonly log: Logger;
+	readonly status: LdapStatus;
+	readonly passwords: Passwords;
+	readonly signal: AbortSignal;
+};
+
+/**
+ * The LDAP loop of the mirror: keeps the mirror's LDAP a checked copy of the live one, until the
+ * signal aborts or status/live_sync.stop appears; a swap that has begun is brought to its end. Throws
+ * a Refusal where it must withdraw.
+ */
+export async function runLdapLoop(
+	config: Config,
+	log: Logger,
+	outside: AbortSignal,
+): Promise<void> {
+	const ended = new AbortController();
+	const signal = AbortSignal.any([outside, ended.signal]);
+	const status = new LdapStatus(config.remoteAddress, log);
+	const passwords = new Passwords(config, status);
+	const loop: Loop = { config, log, status, passwords, signal };
+	const tasks = [
+		regularly(publishMs, signal, () => publish(config.base.stateLdap, status.snapshot())),
+		regularly(passwordsMs, signal, () => passwords.compare()),
+		regularly(lookForStopMs, signal, async () => {
+			if (await isThere(config.base.stopFile)) ended.abort(new Error("stop was asked"));
+		}),
+	];
+	try {
+		await follow(loop);
+	} catch (error) {
+		status.problem("copy", error);
+		throw error;
+	} finally {
+		ended.abort();
+		await Promise.allSettled(tasks);
+		status.setPhase("stopped");
+		await publish(config.base.stateLdap, status.snapshot()).catch(() => undefined);
+	}
+}
+
+async function follow(loop: Loop): Promise<void> {
+	const { config, log, status, signal } = loop;
+	// Whether the mirror's LDAP runs is asked once, and again when a round has failed: it costs a JVM.
+	let inDoubt = true;
+	await keepTrying(
+		async (healthy) => {
+			await repairSwap(config, log, signal);
+			if (inDoubt) await startLdap(loop);
+			inDoubt = false;
+			try {
+				await session(loop, healthy);
+			} catch (error) {
+				inDoubt = error instanceof RoundFailed;
+				throw error instanceof RoundFailed ? error.cause : error;
+			}
+		},
+		{
+			signal,
+			longestMs: config.settings.reconnect_max,
+			isFinal: (problem) => problem instanceof Refusal && withdrawals.has(problem.code),
+			onRetry(problem, delayMs) {
+				status.problem(inDoubt ? "copy" : "link", problem);
+				status.setPhase("waiting");
+				log.debug({ delayMs: Math.round(delayMs) }, "trying again");
+			},
+		},
+	);
+}
+
+/** Not the link but the copy is at fault. */
+class RoundFailed extends Error {}
+
+/** One connection: watches the live directory, and makes a round whenever one is due. */
+async function session(loop: Loop, healthy: () => void): Promise<void> {
+	const { config, log, status, passwords } = loop;
+	const { settings } = config;
+	status.setInstalled(await findInstalled(loop));
+	status.setPhase("connecting");
+	using link = await connect(config, loop.signal);
+	let changedAt = performance.now();
+	let last: LdapMark | undefined;
+	using watch = await openWatch(link, config, {
+		onLook(look) {
+			if (last === undefined || !sameMark(last, look)) changedAt = performance.now();
+			last = look;
+			status.heard(look);
+		},
+		onPasswords: (digests) => {
+			passwords.setLive(digests);
+			passwords.compare().catch(() => undefined);
+		},
+	});
+	status.resolved("link");
+	if (watch.hello.method === "files") {
+		log.warn({ reason: watch.hello.reason }, "LDAP is copied file by file, as in 2011");
+	}
+	const signal = AbortSignal.any([loop.signal, watch.signal]);
+	const parts: RoundParts = { ...loop, link, watch, signal };
+	let firstChange: number | undefined;
+	let lastRound: { start: number; end: number } | undefined;
+	while (!loop.signal.aborted) {
+		status.setPhase("watching");
+		const { installed } = status;
+		if (installed !== undefined && sameMark(installed, watch.look())) {
+			firstChange = undefined;
+			healthy();
+			status.resolved("copy");
+			await watch.next(settings.heartbeat_interval);
+			continue;
+		}
+		firstChange ??= changedAt;
+		const dueAt = nextRoundAt({ firstChange, lastChange: changedAt, lastRound }, settings);
+		const wait = dueAt - performance.now();
+		if (wait > 0 && installed !== undefined) {
+			await watch.next(Math.min(wait, settings.heartbeat_interval));
+			continue;
+		}
+		const start = performance.now();
+		firstChange = undefined;
+		await runRound(parts).catch((error: unknown) => {
+			loop.signal.throwIfAborted();
+			watch.signal.throwIfAborted();
+			throw new RoundFailed("round", { cause: error });
+		});
+		lastRound = { start, end: performance.now() };
+	}
+}
+
+/** The copy that is in use, if it is one that came from a live server and nobody has written to it. */
+async function findInstalled({ config, log }: Loop) {
+	const { current } = await findPlaces(config);
+	const marker = await readMarker(current);
+	if (marker === undefined) return undefined;
+	if (await isUntouched(config, marker)) return marker;
+	log.info({ copy: marker.id }, "LDAP was written to on this server, so it is copied anew");
+	return undefined;
+}
+
+async function startLdap({ config, log, signal }: Loop): Promise<void> {
+	const ldap = ldapService({ run: makeRun(config.settings), config });
+	const started = await ldap.start(signal);
+	// A copy may mend it, so the loop goes on.
+	if (!started.ok) log.error({ hint: started.hint }, `LDAP of this server: ${started.problem}`);
+	else if (started.changed) log.info("LDAP of this server was started");
+}
+
+async function regularly(
+	everyMs: number,
+	signal: AbortSignal,
+	work: () => Promise<unknown>,
+): Promise<void> {
+	while (!signal.aborted) {
+		await work().catch(() => undefined);
+		await sleep(everyMs, undefined, { signal }).catch(() => undefined);
+	}
+}

@@ -1,0 +1,127 @@
+import { describe, Refusal } from "../../errors.ts";
+import { type LdapMark, sameData } from "../../formats/ldap/mark.ts";
+import type { Coverage, LdapLook } from "../../formats/ldap/wire.ts";
+import { comparePositions, formatPosition } from "../../formats/redolog/position.ts";
+import type { LdapSnapshot, LdapState, Problem } from "../../formats/state.ts";
+import { type Moment, now } from "../../services/clock.ts";
+import type { Logger } from "../../services/log/logger.ts";
+
+type Topic = "link" | "copy" | "passwords";
+
+/** All that the LDAP loop knows of itself, kept by its parts and published as one state. */
+export class LdapStatus {
+	readonly #peer: string;
+	readonly #log: Logger;
+	readonly #problems = new Map<Topic, Problem>();
+	#phase: LdapState["phase"] = "connecting";
+	#changeSeen: LdapState["changeSeen"];
+	#changedTo: LdapMark | undefined;
+	#heardAt: Moment | undefined;
+	#staged: LdapSnapshot | undefined;
+	#installed: LdapSnapshot | undefined;
+	#coverage: Coverage | undefined;
+	#rounds = 0;
+	#lastRound: LdapState["lastRound"];
+	passwordsDiffer: boolean | undefined;
+
+	constructor(peer: string, log: Logger) {
+		this.#peer = peer;
+		this.#log = log;
+	}
+
+	get installed(): LdapSnapshot | undefined {
+		return this.#installed;
+	}
+
+	setPhase(phase: LdapState["phase"]): void {
+		if (phase === this.#phase) return;
+		this.#phase = phase;
+		this.#log.debug(phase);
+	}
+
+	/** A copy found in use, from an earlier run of the loop. */
+	setInstalled(snapshot: LdapSnapshot | undefined): void {
+		this.#installed = snapshot;
+		this.#extend(snapshot?.coverage);
+	}
+
+	setStaged(snapshot: LdapSnapshot): void {
+		this.#staged = snapshot;
+	}
+
+	roundDone(snapshot: LdapSnapshot, round: NonNullable<LdapState["lastRound"]>): void {
+		this.#rounds += 1;
+		this.#lastRound = round;
+		this.setInstalled(snapshot);
+		const coverage = snapshot.coverage && formatPosition(snapshot.coverage);
+		const { entries, transactionIds } = snapshot;
+		this.#log.info({ ...round, entries, transactionIds, coverage }, "LDAP copy in use");
+	}
+
+	/** What the live directory is now; an unchanged one moves the coverage on. */
+	heard(look: LdapLook): void {
+		this.#heardAt = now();
+		if (this.#changedTo === undefined || !sameData(this.#changedTo, look)) {
+			this.#changedTo = look;
+			this.#changeSeen = { transactionIds: look.transactionIds, at: look.clock };
+		}
+		if (this.#installed !== undefined && sameData(this.#installed, look)) {
+			this.#extend(look.coverage);
+		}
+	}
+
+	/** A condition that lasts is told once, and once when it ends. */
+	problem(topic: Topic, error: unknown): void {
+		const critical = error instanceof Refusal;
+		const code = critical ? error.code : "trouble";
+		const message = describe(error);
+		const known = this.#problems.get(topic);
+		if (known?.code === code && known.message === message) return;
+		const hint = critical ? error.hint : undefined;
+		this.#problems.set(topic, {
+			code,
+			message,
+			...(hint === undefined ? {} : { hint }),
+			since: known?.since ?? Date.now(),
+			critical,
+		});
+		if (critical) this.#log.error({ code, hint }, message);
+		else this.#log.warn({ code }, message);
+	}
+
+	resolved(topic: Topic): void {
+		const known = this.#problems.get(topic);
+		if (known === undefined) return;
+		this.#problems.delete(topic);
+		const seconds = Math.round((Date.now() - known.since) / 1000);
+		this.#log.info({ afterSeconds: seconds, code: known.code }, `${topic}: mended`);
+	}
+
+	snapshot(): LdapState {
+		return {
+			version: 1,
+			pid: process.pid,
+			at: now(),
+			phase: this.#phase,
+			peer: this.#peer,
+			changeSeen: this.#changeSeen,
+			heardAt: this.#heardAt,
+			staged: this.#staged,
+			installed: this.#installed,
+			coverage: this.#coverage,
+			passwordsDiffer: this.passwordsDiffer,
+			rounds: this.#rounds,
+			lastRound: this.#lastRound,
+			problems: [...this.#problems.values()],
+		};
+	}
+
+	/** Never moves back within one history; another one begins anew. */
+	#extend(coverage: Coverage | undefined): void {
+		if (coverage === undefined) return;
+		const known = this.#coverage;
+		const sameHistory =
+			known?.serverId === coverage.serverId && known.timeline === coverage.timeline;
+		if (!sameHistory || comparePositions(coverage, known) > 0) this.#coverage = coverage;
+	}
+}

@@ -1,0 +1,208 @@
+import { randomUUID } from "node:crypto";
+import { rm, stat, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { Refusal } from "../../errors.ts";
+import { sameMark } from "../../formats/ldap/mark.ts";
+import type { SnapshotAnswer } from "../../formats/ldap/wire.ts";
+import type { LdapSnapshot } from "../../formats/state.ts";
+import type { Config } from "../../services/config.ts";
+import { failPoint } from "../../services/fail-point.ts";
+import { checkRoom, syncTree } from "../../services/ldap/copies.ts";
+import { environmentsOf, listTree, readDatabases } from "../../services/ldap/directory.ts";
+import { findPlaces, type LdapPlaces } from "../../services/ldap/places.ts";
+import type { Logger } from "../../services/log/logger.ts";
+import { readRole } from "../../services/role.ts";
+import { describeResult, makeRun, type Run } from "../../services/run.ts";
+import type { SshLink } from "../../services/ssh/connect.ts";
+import { makeMailboxd } from "../../services/zimbra/mailboxd.ts";
+import { checkCopy, type Expected } from "./check.ts";
+import type { LdapStatus } from "./ldap-status.ts";
+import { type LiveWatch, requestSnapshot } from "./live-watch.ts";
+import type { Passwords } from "./passwords.ts";
+import { pull, type Transfer } from "./pull.ts";
+import { markerName, swapIn, takeSwapLock } from "./swap.ts";
+
+export type RoundParts = {
+	readonly config: Config;
+	readonly log: Logger;
+	readonly link: SshLink;
+	readonly watch: LiveWatch;
+	readonly status: LdapStatus;
+	readonly passwords: Passwords;
+	readonly signal: AbortSignal;
+};
+
+/** How often files are copied again because they changed meanwhile, where there are no snapshots. */
+const maxPulls = 5;
+
+type Fetched = Transfer & {
+	readonly snapshot: Omit<LdapSnapshot, "entries">;
+	readonly expected: Expected;
+};
+
+/**
+ * One round: fetches a copy of the live directory, checks it, and puts it in use. The mirror's LDAP
+ * serves from the copy before until the very end, and again where anything goes wrong.
+ */
+export async function runRound(parts: RoundParts): Promise<void> {
+	const { config, log, status, signal } = parts;
+	const began = performance.now();
+	const run = makeRun(config.settings);
+	const places = await findPlaces(config);
+	status.setPhase("pulling");
+	const { snapshot, expected, ...transfer } = await fetchCopy(parts, run, places);
+	failPoint("ldap-round:after-pull");
+
+	status.setPhase("checking");
+	await duplicate(config, run, places, signal);
+	failPoint("ldap-round:before-check");
+	const options = { config, run, signal, copy: places.next, scratch: places.check };
+	const entries = await checkCopy(options, expected);
+	const copy: LdapSnapshot = { ...snapshot, entries };
+	await writeFile(join(places.next, markerName), `${JSON.stringify(copy)}\n`, { mode: 0o640 });
+	await syncTree(places.next);
+	status.setStaged(copy);
+
+	status.setPhase("waiting");
+	await using lock = await takeSwapLock(config, log, signal, "ldap swap");
+	await stillMirror(config, run);
+	await parts.passwords.demandSame();
+	signal.throwIfAborted();
+	status.setPhase("swapping");
+	await swapIn({ config, log, places }, copy, lock);
+	const tookMs = Math.round(performance.now() - began);
+	status.roundDone(copy, { endedAt: Date.now(), tookMs, ...transfer });
+}
+
+async function fetchCopy(parts: RoundParts, run: Run, places: LdapPlaces): Promise<Fetched> {
+	if (parts.watch.hello.method === "files") return await fetchFiles(parts, run, places);
+	const { config, link, signal } = parts;
+	const answer = await requestSnapshot(link, config, signal);
+	const size = answer.contents.reduce((sum, file) => sum + file.size, 0);
+	await roomFor(size, config, places);
+	const transfer = await pull({
+		config,
+		run,
+		signal,
+		from: answer.directory,
+		to: places.staging,
+		method: "snapshot",
+	});
+	return { ...transfer, snapshot: snapshotOf(answer), expected: answer };
+}
+
+const snapshotOf = ({
+	id,
+	transactionIds,
+	sources,
+	files,
+	coverage,
+	takenAt,
+}: SnapshotAnswer): Fetched["snapshot"] => ({
+	id,
+	transactionIds,
+	sources,
+	files,
+	coverage,
+	takenAt,
+});
+
+/** The 2011 way: copies the files until nothing has changed meanwhile, but not for ever. */
+async function fetchFiles(
+	{ config, log, watch, signal }: RoundParts,
+	run: Run,
+	places: LdapPlaces,
+): Promise<Fetched> {
+	let transfer: Transfer = { bytesReceived: 0, bytesSent: 0 };
+	for (let attempt = 1; attempt <= maxPulls; attempt++) {
+		const before = await watch.fresh();
+		const pulled = await pull({
+			config,
+			run,
+			signal,
+			from: watch.hello.directory,
+			to: places.staging,
+			method: "files",
+		});
+		transfer = {
+			bytesReceived: transfer.bytesReceived + pulled.bytesReceived,
+			bytesSent: transfer.bytesSent + pulled.bytesSent,
+		};
+		if (sameMark(before, await watch.fresh())) {
+			const { transactionIds, sources, files, coverage, clock } = before;
+			return {
+				...transfer,
+				snapshot: { id: randomUUID(), transactionIds, sources, files, coverage, takenAt: clock },
+				expected: { transactionIds },
+			};
+		}
+		log.info({ attempt, of: maxPulls }, "LDAP changed while it was copied, copying again");
+	}
+	throw new Error(
+		`LDAP on ${config.remoteAddress} changed during each of ${maxPulls} copies; it is tried again later (with mdb_copy installed there, a changing directory can be copied: ${watch.hello.reason ?? ""})`,
+	);
+}
+
+/**
+ * Staging stays as it came, so that the next transfer is small; slapd gets a copy of it, which costs
+ * nothing where the file system can share blocks.
+ */
+async function duplicate(
+	config: Config,
+	run: Run,
+	places: LdapPlaces,
+	signal: AbortSignal,
+): Promise<void> {
+	await rm(places.next, { recursive: true, force: true });
+	const command = ["cp", "-a", "--reflink=auto", "--sparse=auto", places.staging, places.next];
+	const result = await run(command, { timeoutMs: config.settings.ldap_check_timeout, signal });
+	signal.throwIfAborted();
+	if (result.exitCode !== 0) throw new Error(describeResult(command, result));
+}
+
+/** A second copy for slapd, and what the first has grown by. */
+async function roomFor(size: number, config: Config, places: LdapPlaces): Promise<void> {
+	let staged = 0;
+	for (const path of (await listTree(places.staging, true).catch(() => undefined))?.files ?? []) {
+		staged += (await stat(join(places.staging, path))).size;
+	}
+	const more = size + Math.max(0, size - staged);
+	await checkRoom(join(places.staging, ".."), more, config.settings.disk_floor);
+}
+
+/** The admin may have made this server the live one: then its LDAP is the one that counts. */
+async function stillMirror(config: Config, run: Run): Promise<void> {
+	const { role } = await readRole(config.base.role);
+	if (role === "live") {
+		throw new Refusal(
+			"is-live",
+			`this server was made the live one (${config.base.role}), so its LDAP is left alone`,
+			"to make it a mirror again: see docs/ldap.md",
+		);
+	}
+	const found = await makeMailboxd({ run, config }).process();
+	if (found === undefined) return;
+	throw new Refusal(
+		"mailboxd-up",
+		`mailboxd runs on this server, process ${found.pid}: it may be the live one now, so its LDAP is left alone`,
+		"if this is the mirror: zmmailboxdctl stop, then live-syncd start",
+	);
+}
+
+/** Whether the directory in use is still the copy that it was, and not written to here. */
+export async function isUntouched(config: Config, copy: LdapSnapshot): Promise<boolean> {
+	const { home, ldap } = config.zimbra;
+	const { digestFiles, readEnvironments } = await import("../../services/ldap/directory.ts");
+	try {
+		const databases = await readDatabases(ldap, ldap, home);
+		const places = environmentsOf(databases);
+		for (const [place, { transactionId }] of await readEnvironments(ldap, places)) {
+			if (transactionId !== copy.transactionIds[place]) return false;
+		}
+		// Files of hdb are told by their times, which are another host's.
+		if (places.length < databases.length) return true;
+		return (await digestFiles(ldap, databases)) === copy.files;
+	} catch {
+		return false;
+	}
+}

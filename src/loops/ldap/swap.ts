@@ -1,0 +1,255 @@
+import { readFile, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { describe } from "../../errors.ts";
+import {
+	planInstall,
+	planRepair,
+	planRollback,
+	type Rename,
+	type SwapJournal,
+} from "../../formats/ldap/swap-plan.ts";
+import type { LdapSnapshot } from "../../formats/state.ts";
+import type { Config } from "../../services/config.ts";
+import { failPoint } from "../../services/fail-point.ts";
+import { readIfThere, renameDurably, syncDirectory, writeDurably } from "../../services/files.ts";
+import { environmentsOf, readDatabases } from "../../services/ldap/directory.ts";
+import { findPlaces, type LdapPlaces, presentGenerations } from "../../services/ldap/places.ts";
+import { environmentUsers } from "../../services/ldap/users.ts";
+import { type HeldLock, takeLock } from "../../services/lock.ts";
+import type { Logger } from "../../services/log/logger.ts";
+import { readPidFile } from "../../services/pid-file.ts";
+import { makeRun, type Run } from "../../services/run.ts";
+import { ldapService, type Service, type ServiceResult } from "../../services/zimbra/service.ts";
+
+export type SwapParts = {
+	readonly config: Config;
+	readonly log: Logger;
+	readonly places: LdapPlaces;
+};
+
+/** slapd refused the new copy, and the one before is in use again. */
+export class CopyRefused extends Error {
+	override readonly name = "CopyRefused";
+}
+
+/** A swap is never left half done for a wish to stop; what could hang has its deadline. */
+const uninterrupted = new AbortController().signal;
+/** How long a tool that only reads, or a slapd that is already gone, may keep its lock. */
+const releaseMs = 10_000;
+
+/**
+ * Puts the checked copy in `next` in use: LDAP stopped, directories exchanged, LDAP started, asked.
+ * Call it with the lock held. Throws {@link CopyRefused} where slapd does not answer with it; then
+ * the previous copy serves again. Any other error: what was in use before still is, or is put back
+ * by {@link repairSwap}.
+ */
+export async function swapIn(
+	{ config, log, places }: SwapParts,
+	snapshot: LdapSnapshot,
+	lock: HeldLock,
+): Promise<void> {
+	const ldap = ldapService({ run: recorded(makeRun(config.settings), lock), config });
+	// Large files are removed now, not while LDAP is down.
+	await rm(places.discarded, { recursive: true, force: true });
+	await rm(places.refused, { recursive: true, force: true });
+	await writeJournal(places, { phase: "install", snapshot: snapshot.id });
+	failPoint("ldap-swap:before-stop");
+	try {
+		await stopLdap(ldap, config, places);
+	} catch (error) {
+		await clearJournal(places);
+		await ldap.start(uninterrupted).catch(() => undefined);
+		throw error;
+	}
+	failPoint("ldap-swap:after-stop");
+	await carryOut(planInstall(await presentGenerations(places)), places);
+	failPoint("ldap-swap:before-start");
+	const started = await ldap.start(uninterrupted);
+	failPoint("ldap-swap:after-start");
+	if (!started.ok) {
+		await rollBack(ldap, { config, log, places }, snapshot.id, started);
+		return;
+	}
+	await clearJournal(places);
+	failPoint("ldap-swap:before-cleaning");
+	await rm(places.discarded, { recursive: true, force: true });
+}
+
+/**
+ * Finishes or undoes a swap that was cut short by a crash, so that LDAP runs on one whole copy; does
+ * nothing where there was none. Takes the lock, unless the caller holds it.
+ */
+export async function repairSwap(
+	config: Config,
+	log: Logger,
+	signal: AbortSignal,
+	held?: HeldLock,
+): Promise<void> {
+	const places = await findPlaces(config);
+	if (!(await needsRepair(places))) return;
+	const lock = held ?? (await takeSwapLock(config, log, signal, "ldap swap repair"));
+	try {
+		const journal = await readJournal(places);
+		const { renames, now } = planRepair(journal, await presentGenerations(places));
+		log.warn(
+			{ copy: journal?.snapshot, phase: journal?.phase, now, renames: renames.length },
+			"an LDAP swap was cut short; it is being repaired",
+		);
+		const ldap = ldapService({ run: recorded(makeRun(config.settings), lock), config });
+		if (renames.length > 0) await stopLdap(ldap, config, places);
+		failPoint("ldap-repair:before-renames");
+		await carryOut(renames, places);
+		failPoint("ldap-repair:before-start");
+		const started = await ldap.start(uninterrupted);
+		if (!started.ok && now === "new") {
+			await rollBack(ldap, { config, log, places }, journal?.snapshot ?? "", started).catch(
+				(error: unknown) => {
+					if (!(error instanceof CopyRefused)) throw error;
+					log.warn({ reason: describe(error) }, "the copy is not used");
+				},
+			);
+		} else if (!started.ok) {
+			throw new Error(`${started.problem}, on the previous copy; ${started.hint}`);
+		}
+		await clearJournal(places);
+		await rm(places.discarded, { recursive: true, force: true });
+	} finally {
+		if (held === undefined) await lock.release();
+	}
+}
+
+/** The lock under which LDAP may be stopped: no zmplayredo runs while it is held. */
+export const takeSwapLock = (
+	config: Config,
+	log: Logger,
+	signal: AbortSignal,
+	purpose: string,
+): Promise<HeldLock> =>
+	takeLock(config.base.lock, {
+		purpose,
+		signal,
+		log,
+		anyLoopLives: async () =>
+			(await readPidFile(config.base.pidRedo)) !== undefined ||
+			(await readPidFile(config.base.pidLdap)) !== undefined,
+	});
+
+/** Puts the previous copy back and throws {@link CopyRefused}, or says that nothing runs. */
+async function rollBack(
+	ldap: Service,
+	{ config, log, places }: SwapParts,
+	snapshot: string,
+	failure: ServiceResult & { ok: false },
+): Promise<never> {
+	log.error(
+		{ copy: snapshot, reason: failure.problem },
+		"LDAP does not run on the new copy, the previous one is put back",
+	);
+	await rm(places.refused, { recursive: true, force: true });
+	await writeJournal(places, { phase: "rollback", snapshot });
+	failPoint("ldap-rollback:before-stop");
+	await stopLdap(ldap, config, places);
+	await carryOut(planRollback(await presentGenerations(places)), places, "ldap-rollback");
+	failPoint("ldap-rollback:before-start");
+	const started = await ldap.start(uninterrupted);
+	if (!started.ok) {
+		throw new Error(`${started.problem}, on the previous copy either; ${started.hint}`);
+	}
+	await clearJournal(places);
+	throw new CopyRefused(
+		`LDAP did not run on the new copy (kept in ${places.refused}): ${failure.problem}; the previous copy is in use again`,
+	);
+}
+
+/** Returns when no slapd has the directory open, whatever the script and the pid file say. */
+async function stopLdap(ldap: Service, config: Config, places: LdapPlaces): Promise<void> {
+	const environments = await environmentDirectories(config, places);
+	const stopped = await ldap.stop(uninterrupted);
+	if (!stopped.ok) throw new Error(`${stopped.problem}; ${stopped.hint}`);
+	const deadline = performance.now() + releaseMs;
+	for (;;) {
+		const users = await environmentUsers(environments);
+		const slapd = users.find(({ name }) => name.includes("slapd"));
+		if (users.length === 0) return;
+		if (performance.now() > deadline) {
+			// A tool that reads keeps the directory that it has opened, wherever that is moved.
+			if (slapd === undefined) return;
+			throw new Error(
+				`LDAP was stopped, but process ${slapd.pid} (${slapd.name}) has ${places.current} open; end it: kill ${slapd.pid}`,
+			);
+		}
+		await sleep(50);
+	}
+}
+
+async function environmentDirectories(config: Config, places: LdapPlaces): Promise<string[]> {
+	try {
+		const { home, ldap } = config.zimbra;
+		return environmentsOf(await readDatabases(places.current, ldap, home)).map((place) =>
+			join(places.current, place),
+		);
+	} catch {
+		return []; // between two renames nothing is there, or cn=config is what is broken
+	}
+}
+
+async function carryOut(
+	renames: readonly Rename[],
+	places: LdapPlaces,
+	name = "ldap-swap",
+): Promise<void> {
+	for (const { from, to } of renames) {
+		await renameDurably(places[from], places[to]);
+		failPoint(`${name}:after-${from}-to-${to}`);
+	}
+}
+
+/** A loop that dies leaves the script that it started, and nobody may start zmplayredo beside it. */
+function recorded(run: Run, lock: HeldLock): Run {
+	return async (command, options) => {
+		let written: Promise<void> = Promise.resolve();
+		const result = await run(command, {
+			...options,
+			onStart(leader) {
+				options.onStart?.(leader);
+				written = lock.addChild(leader);
+				written.catch(() => undefined);
+			},
+		});
+		await written;
+		return result;
+	};
+}
+
+async function needsRepair(places: LdapPlaces): Promise<boolean> {
+	const present = await presentGenerations(places);
+	const lost = !present.has("current") && present.has("previous");
+	return lost || (await readIfThere(places.journal)) !== undefined;
+}
+
+async function readJournal(places: LdapPlaces): Promise<SwapJournal | undefined> {
+	const text = await readIfThere(places.journal);
+	if (text === undefined) return undefined;
+	const { phase, snapshot } = JSON.parse(text);
+	return { phase: phase === "rollback" ? "rollback" : "install", snapshot: String(snapshot) };
+}
+
+const writeJournal = (places: LdapPlaces, journal: SwapJournal): Promise<void> =>
+	writeDurably(places.journal, JSON.stringify(journal));
+
+async function clearJournal(places: LdapPlaces): Promise<void> {
+	await rm(places.journal, { force: true });
+	await syncDirectory(join(places.journal, ".."));
+}
+
+/** The snapshot that a directory holds; it is told by a file in it, which is renamed with it. */
+export async function readMarker(directory: string): Promise<LdapSnapshot | undefined> {
+	try {
+		return JSON.parse(await readFile(join(directory, markerName), "utf8"));
+	} catch {
+		return undefined; // not a copy of ours, or not a whole one
+	}
+}
+
+export const markerName = ".live_sync.json";

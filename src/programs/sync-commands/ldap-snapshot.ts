@@ -1,0 +1,21 @@
+import { takeSnapshot } from "../../loops/ldap-source/snapshot.ts";
+import type { Serve } from "./context.ts";
+import { ldapSource } from "./ldap-source.ts";
+import { say } from "./output.ts";
+
+/** Makes a consistent copy of the LDAP directory, ready to be pulled, and tells what is in it. */
+export const serve: Serve<"ldap_snapshot"> = async (_, { config, input, signal }) => {
+	// The mirror keeps its end open as long as it waits for the answer.
+	const gone = new AbortController();
+	const client = input();
+	client.on("end", () => gone.abort(new Error("the client is gone")));
+	client.on("error", (error) => gone.abort(error));
+	client.resume();
+	const either = AbortSignal.any([signal, gone.signal]);
+	try {
+		await say(`${JSON.stringify(await takeSnapshot(await ldapSource(config, either)))}\n`);
+		return 0;
+	} finally {
+		client.destroy();
+	}
+};
