@@ -20,6 +20,7 @@ import {
 	readFileSync,
 	renameSync,
 	rmSync,
+	symlinkSync,
 	writeFileSync,
 } from "node:fs";
 import { dirname, join } from "node:path";
@@ -128,6 +129,10 @@ function installNpmPackages() {
 	);
 
 	const fresh = join(workshop, "node_modules");
+	// npm 10 leaves this link out: the package of the other architecture, not installed, has it too
+	const ownNode = `../node-${process.platform}-${process.arch}/bin/node`;
+	const link = join(fresh, ".bin/node");
+	if (!existsSync(link) && existsSync(join(fresh, ".bin", ownNode))) symlinkSync(ownNode, link);
 	const node = spawnSync("node", ["--version"], {
 		encoding: "utf8",
 		env: { ...process.env, PATH: `${join(fresh, ".bin")}:${process.env.PATH}` },
