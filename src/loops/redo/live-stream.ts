@@ -153,6 +153,7 @@ async function feed(
 
 /** The value of a promise, or an Error when it takes too long or the signal aborts. */
 async function within<T>(promise: Promise<T>, ms: number, signal: AbortSignal): Promise<T> {
+	promise.catch(() => undefined);
 	signal.throwIfAborted();
 	const { promise: interrupted, reject } = Promise.withResolvers<never>();
 	const timer = setTimeout(
@@ -162,7 +163,6 @@ async function within<T>(promise: Promise<T>, ms: number, signal: AbortSignal): 
 	const abort = () => reject(signal.reason);
 	signal.addEventListener("abort", abort, { once: true });
 	try {
-		promise.catch(() => undefined);
 		return await Promise.race([promise, interrupted]);
 	} finally {
 		clearTimeout(timer);

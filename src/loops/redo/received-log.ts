@@ -1,7 +1,7 @@
 import { type FileHandle, open, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { hasCode, Refusal } from "../../errors.ts";
-import { DigestChain } from "../../formats/redolog/digest-chain.ts";
+import { chainStep, DigestChain } from "../../formats/redolog/digest-chain.ts";
 import { headerSize } from "../../formats/redolog/header.ts";
 import type { LogIdentity } from "../../formats/redolog/position.ts";
 import { moveDurably, readAt, renameDurably, writeAt } from "../../services/files.ts";
@@ -186,9 +186,19 @@ export class ReceivedLog implements AsyncDisposable {
 		return await readAt(this.#parts.file, offset, Math.max(0, this.written - offset));
 	}
 
-	/** The digest of all bytes behind the header, to be compared with the live server's. */
-	digest(): Buffer {
-		return this.#parts.chain.digest();
+	/**
+	 * The digest of all bytes behind the header, read back from the file: an archive is what lies on
+	 * this disk, not what once came over the link.
+	 */
+	async readDigest(): Promise<Buffer> {
+		const chain = new DigestChain();
+		while (chain.offset < this.written) {
+			const length = Math.min(chainStep, this.written - chain.offset);
+			const bytes = await readAt(this.#parts.file, chain.offset, length);
+			if (bytes.length === 0) break;
+			chain.update(bytes);
+		}
+		return chain.digest();
 	}
 
 	/** Closes the file under its archive name; it is then the live server's archive, byte by byte. */

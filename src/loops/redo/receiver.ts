@@ -174,7 +174,7 @@ export class Receiver implements AsyncDisposable {
 			);
 		}
 		await this.#flushed();
-		if (log.written !== message.size || !log.digest().equals(message.digest)) {
+		if (log.written !== message.size || !(await log.readDigest()).equals(message.digest)) {
 			await this.#reject(log, message.size);
 		}
 		await log.archive(message.archiveName, message.header);

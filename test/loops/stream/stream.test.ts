@@ -1,0 +1,392 @@
+import assert from "node:assert/strict";
+import {
+	appendFileSync,
+	copyFileSync,
+	cpSync,
+	mkdirSync,
+	readdirSync,
+	readFileSync,
+	renameSync,
+	rmSync,
+	truncateSync,
+	writeFileSync,
+} from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+import { formatHeader, parseHeader } from "../../../src/formats/redolog/header.ts";
+import { formatPosition } from "../../../src/formats/redolog/position.ts";
+import { readProvenance } from "../../../src/services/redolog/provenance.ts";
+import { History } from "./history.ts";
+import { logFiles, StreamPair } from "./stream-pair.ts";
+
+const samples = join(import.meta.dirname, "../../fixtures/redolog-samples");
+
+/** A history of Zimbra's own making on the live side; the mirror has what it began with. */
+function placeSamples(pair: StreamPair, folder: string): void {
+	const from = join(samples, folder);
+	const { redolog, archive } = pair.live.zimbra;
+	copyFileSync(join(from, "redo.log"), join(redolog, "redo.log"));
+	for (const name of readdirSync(join(from, "archive"))) {
+		if (name.endsWith(".log")) copyFileSync(join(from, "archive", name), join(archive, name));
+	}
+	const first = readdirSync(archive).sort()[0];
+	const bytes = readFileSync(
+		first === undefined ? join(redolog, "redo.log") : join(archive, first),
+	);
+	const header = parseHeader(bytes);
+	assert.ok(header);
+	// A clean stop leaves 512 bytes, not open: what the initial copy takes along.
+	writeFileSync(
+		pair.mirror.zimbra.currentLog,
+		formatHeader({ ...header, open: false, fileSize: 512 }),
+	);
+}
+
+for (const folder of ["main", "torn", "crash-pair/after"]) {
+	test(`invariant 1: the history in ${folder}, written by Zimbra itself, arrives byte-identical`, async () => {
+		await using pair = new StreamPair();
+		placeSamples(pair, folder);
+		pair.start();
+		await pair.caughtUp();
+		assert.deepEqual(logFiles(pair.mirror), logFiles(pair.live));
+	});
+}
+
+test("invariant 1: a log that grows while it is followed, and rolls over, arrives byte for byte", async () => {
+	await using pair = new StreamPair();
+	const history = await History.begin(pair);
+	pair.start();
+	for (let i = 0; i < 60; i++) {
+		await history.commit(200 + ((i * 997) % 5000));
+		if (i % 17 === 16) await history.rollover();
+	}
+	await pair.caughtUp();
+	assert.equal(pair.connections, 1, "rollovers need no new connection");
+	assert.equal(pair.verified.length, 3);
+});
+
+test("invariant 1: a rollover in the first moments after start loses nothing", async () => {
+	for (let i = 0; i < 10; i++) {
+		await using pair = new StreamPair();
+		const history = await History.begin(pair);
+		await history.commit(3000);
+		pair.start();
+		await new Promise((resolve) => setTimeout(resolve, i));
+		await history.rollover();
+		await history.commit(100);
+		await history.rollover();
+		await pair.caughtUp();
+	}
+});
+
+test("invariants 1 and 3: cut at arbitrary bytes, first frames and rollovers included: nothing lost, nothing flushed sent again", async () => {
+	await using pair = new StreamPair();
+	const history = await History.begin(pair);
+	// The first frames of each connection byte by byte, then further in.
+	const cuts = Array.from({ length: 150 }, (_, i) => ({
+		cutAfter: i < 100 ? i * 7 : 700 + (i - 100) * 397,
+	}));
+	pair.break(...cuts);
+	pair.start();
+	for (let i = 0; i < 120; i++) {
+		await history.commit(100 + ((i * 7919) % 20_000));
+		if (i % 23 === 22) await history.rollover();
+	}
+	await pair.caughtUp(60_000);
+	assert.ok(pair.connections > 20, `${pair.connections} connections`);
+	assertOnce(pair);
+});
+
+/** Each connection asks for what follows the last acknowledged byte, and gets that, without holes. */
+function assertOnce(pair: StreamPair): void {
+	for (const { position, flushed } of pair.asked) {
+		if (flushed === undefined) continue;
+		const archived = position.sequence === flushed.sequence + 1 && position.offset === 0;
+		if (!archived) assert.equal(formatPosition(position), formatPosition(flushed));
+	}
+	const sizes = new Map<number, number>();
+	for (const { sequence, offset, length } of pair.sent) {
+		const known = sizes.get(sequence) ?? 512;
+		assert.ok(offset <= known, `a hole in log ${sequence} before ${offset}`);
+		sizes.set(sequence, Math.max(known, offset + length));
+	}
+}
+
+test("invariants 1, 2: after a power loss at any moment it goes on from what was on disk", async () => {
+	await using pair = new StreamPair();
+	const history = await History.begin(pair);
+	for (let i = 0; i < 25; i++) {
+		pair.start();
+		for (let j = 0; j < 6; j++) await history.commit(50 + ((i * 31 + j * 7) % 9000));
+		if (i % 4 === 3) await history.rollover();
+		await new Promise((resolve) => setTimeout(resolve, (i * 13) % 40));
+		await pair.losePower(async ({ zimbra }) => {
+			const record = await readProvenance(zimbra.mirrorMarker);
+			const bytes = logFiles(pair.mirror).get("redo.log");
+			const header = parseHeader(bytes ?? Buffer.alloc(0));
+			if (bytes === undefined || record?.identity.createTime !== header?.createTime) return;
+			// Never fsynced: gone, or zeros in its place.
+			if (i % 3 > 0) truncateSync(zimbra.currentLog, record?.upTo ?? 512);
+			if (i % 3 > 1) appendFileSync(zimbra.currentLog, Buffer.alloc(700));
+		});
+		assert.deepEqual(pair.problems, []);
+	}
+	pair.start();
+	await pair.caughtUp();
+	assert.deepEqual(logFiles(pair.mirror), logFiles(pair.live));
+});
+
+test("live mailboxd crashes mid-record and truncates on restart: the mirror truncates too", async () => {
+	await using pair = new StreamPair();
+	const history = await History.begin(pair);
+	pair.start();
+	for (let i = 0; i < 5; i++) await history.commit(3000);
+	history.tear(4292);
+	await pair.caughtUp();
+	await history.recover();
+	for (let i = 0; i < 5; i++) await history.commit(3000);
+	await pair.caughtUp();
+	await history.rollover();
+	await pair.caughtUp();
+	assert.equal(pair.connections, 1, "the cut was told on the same connection");
+});
+
+test("the torn log and its archive, as Zimbra's own recovery left them: cut while the mirror was away", async () => {
+	await using pair = new StreamPair();
+	const { redolog, archive, currentLog } = pair.live.zimbra;
+	copyFileSync(join(samples, "crash-pair/before/redo.log"), currentLog);
+	const header = parseHeader(readFileSync(currentLog));
+	assert.ok(header);
+	writeFileSync(
+		pair.mirror.zimbra.currentLog,
+		formatHeader({ ...header, open: false, fileSize: 512 }),
+	);
+	pair.start();
+	await pair.caughtUp();
+	await pair.stop();
+	rmSync(redolog, { recursive: true });
+	mkdirSync(archive, { recursive: true });
+	const after = join(samples, "crash-pair/after");
+	copyFileSync(join(after, "redo.log"), currentLog);
+	cpSync(join(after, "archive"), archive, {
+		recursive: true,
+		filter: (path) => !path.endsWith(".json"),
+	});
+	pair.start();
+	await pair.caughtUp();
+	const saved = readdirSync(pair.mirror.base.aside);
+	assert.equal(saved.length, 1, "the tail that was cut is put aside");
+	// The good part ends at 74698; what recovery wrote there begins with the same 13 bytes.
+	assert.match(saved[0] ?? "", /from-74711/);
+});
+
+test("a live crash between header close and rename: the same log grows again under its number", async () => {
+	await using pair = new StreamPair();
+	const history = await History.begin(pair);
+	pair.start();
+	await history.commit(2000);
+	await pair.caughtUp();
+	const { currentLog, archive } = pair.live.zimbra;
+	const bytes = readFileSync(currentLog);
+	const header = parseHeader(bytes);
+	assert.ok(header);
+	// Closed, and then the power went: no rename.
+	formatHeader({ ...header, open: false, fileSize: bytes.length }).copy(bytes);
+	writeFileSync(currentLog, bytes, { flag: "r+" });
+	await pair.caughtUp();
+	assert.deepEqual(pair.verified, []);
+	await history.recover();
+	await history.commit(1000);
+	await history.rollover();
+	await pair.caughtUp();
+	// Recovery executed the operation again and so rolled over by itself, before the one asked for.
+	assert.equal(pair.verified.length, 2);
+	assert.equal(readdirSync(archive).length, 2);
+});
+
+test("rollovers and purge while the mirror was away: it catches up in order", async () => {
+	await using pair = new StreamPair();
+	const history = await History.begin(pair);
+	pair.start();
+	await history.commit(500);
+	await pair.caughtUp();
+	await pair.stop();
+	for (let i = 0; i < 30; i++) {
+		await history.commit(4000);
+		await history.rollover();
+	}
+	pair.start();
+	await pair.caughtUp();
+	const order = pair.verified.map((name) => Number(/seq(\d+)/.exec(name)?.[1]));
+	assert.deepEqual(
+		order,
+		[...order].sort((a, b) => a - b),
+	);
+	assert.equal(order.length, 30);
+});
+
+test("a log that an incremental backup has moved away is found there; a half copied one is not taken", async () => {
+	await using pair = new StreamPair();
+	const history = await History.begin(pair);
+	pair.start();
+	await history.commit(500);
+	await pair.caughtUp();
+	await pair.stop();
+	await history.commit(9000);
+	await history.rollover();
+	await history.commit(100);
+	const { archive, backup } = pair.live.zimbra;
+	const [name = ""] = readdirSync(archive);
+	const session = join(backup, "sessions/incr-20261123.140000.000/redologs");
+	mkdirSync(session, { recursive: true });
+	const whole = readFileSync(join(archive, name));
+	rmSync(join(archive, name));
+	writeFileSync(join(session, name), whole.subarray(0, 4000));
+	pair.start();
+	const refusal = await pair.refusal();
+	assert.equal(refusal.code, "archive-gone");
+	assert.match(refusal.message, /redo log 0 is gone/);
+	writeFileSync(join(session, name), whole);
+	pair.start();
+	await history.commit(100);
+	const deadline = Date.now() + 10_000;
+	while (pair.verified.length < 1 && Date.now() < deadline) {
+		await new Promise((resolve) => setTimeout(resolve, 5));
+	}
+	const [got = ""] = readdirSync(pair.mirror.zimbra.archive);
+	assert.deepEqual(readFileSync(join(pair.mirror.zimbra.archive, got)), whole);
+});
+
+test("an archive that is gone is named, with the way out, and nothing is changed", async () => {
+	await using pair = new StreamPair();
+	const history = await History.begin(pair);
+	pair.start();
+	await history.commit(500);
+	await pair.caughtUp();
+	await pair.stop();
+	for (let i = 0; i < 4; i++) {
+		await history.commit(500);
+		await history.rollover();
+	}
+	for (const name of readdirSync(pair.live.zimbra.archive)) {
+		if (/seq[01]\.log/.test(name)) rmSync(join(pair.live.zimbra.archive, name));
+	}
+	const before = logFiles(pair.mirror);
+	pair.start();
+	const refusal = await pair.refusal();
+	assert.equal(refusal.code, "archive-gone");
+	assert.match(refusal.message, /redo log 0 to 1 is gone/);
+	assert.deepEqual(logFiles(pair.mirror), before);
+});
+
+test("delete on rollover takes nothing from a connected mirror", async () => {
+	await using pair = new StreamPair();
+	const history = await History.begin(pair);
+	pair.start();
+	await history.commit(500);
+	await pair.caughtUp();
+	const bytes: Buffer[] = [];
+	for (let i = 0; i < 5; i++) {
+		for (let j = 0; j < 10; j++) await history.commit(10_000);
+		await history.rollover();
+		for (const name of readdirSync(pair.live.zimbra.archive)) {
+			bytes.push(readFileSync(join(pair.live.zimbra.archive, name)));
+			rmSync(join(pair.live.zimbra.archive, name));
+		}
+	}
+	const { archive } = pair.mirror.zimbra;
+	const deadline = Date.now() + 10_000;
+	while (readdirSync(archive).length < 5 && Date.now() < deadline) {
+		await new Promise((resolve) => setTimeout(resolve, 5));
+	}
+	const got = readdirSync(archive)
+		.sort((a, b) => Number(/seq(\d+)/.exec(a)?.[1]) - Number(/seq(\d+)/.exec(b)?.[1]))
+		.map((name) => readFileSync(join(archive, name)));
+	assert.deepEqual(got, bytes);
+});
+
+test("invariant 6: bytes that never came from the live server are divergence, and stay as they are", async () => {
+	await using pair = new StreamPair();
+	const history = await History.begin(pair);
+	await history.commit(5000);
+	// The mirror's copy went on by itself before it ever followed.
+	const own = Buffer.concat([
+		readFileSync(pair.live.zimbra.currentLog),
+		Buffer.from("own history"),
+	]);
+	writeFileSync(pair.mirror.zimbra.currentLog, own);
+	await history.commit(5000);
+	pair.start();
+	const refusal = await pair.refusal();
+	assert.equal(refusal.code, "divergence");
+	assert.deepEqual(readFileSync(pair.mirror.zimbra.currentLog), own);
+	assert.equal(await readProvenance(pair.mirror.zimbra.mirrorMarker), undefined);
+});
+
+test("invariant 6: a local log longer than the live one is history of its own", async () => {
+	await using pair = new StreamPair();
+	const history = await History.begin(pair);
+	await history.commit(500);
+	const own = Buffer.concat([readFileSync(pair.live.zimbra.currentLog), Buffer.alloc(5000, 1)]);
+	writeFileSync(pair.mirror.zimbra.currentLog, own);
+	pair.start();
+	assert.equal((await pair.refusal()).code, "divergence");
+	assert.deepEqual(readFileSync(pair.mirror.zimbra.currentLog), own);
+});
+
+for (const [what, change] of [
+	["has more bytes than were received", (file: string) => appendFileSync(file, "more")],
+	["has fewer bytes", (file: string) => truncateSync(file, 600)],
+	["has other bytes", (file: string) => flip(file, 700)],
+	["has another header", (file: string) => flip(file, 165)],
+] as const) {
+	test(`invariant 6: a received log that ${what} after a clean end is not touched`, async () => {
+		await using pair = new StreamPair();
+		const history = await History.begin(pair);
+		pair.start();
+		await history.commit(2000);
+		await pair.caughtUp();
+		await pair.stop();
+		change(pair.mirror.zimbra.currentLog);
+		const before = readFileSync(pair.mirror.zimbra.currentLog);
+		pair.start();
+		assert.equal((await pair.refusal()).code, "log-altered");
+		assert.deepEqual(readFileSync(pair.mirror.zimbra.currentLog), before);
+	});
+}
+
+test("a mailboxd that touches redo.log while it is received: nothing more is written", async () => {
+	await using pair = new StreamPair();
+	const history = await History.begin(pair);
+	pair.start();
+	await history.commit(2000);
+	await pair.caughtUp();
+	const { currentLog } = pair.mirror.zimbra;
+	const moved = `${currentLog}.moved`;
+	renameSync(currentLog, moved);
+	writeFileSync(currentLog, "another log");
+	await history.commit(2000);
+	assert.equal((await pair.refusal()).code, "log-altered");
+	assert.equal(readFileSync(currentLog, "utf8"), "another log");
+});
+
+test("a log whose bytes on this disk are not the live server's is kept aside and fetched again, loudly", async () => {
+	await using pair = new StreamPair();
+	const history = await History.begin(pair);
+	pair.start();
+	await history.commit(2000);
+	await pair.caughtUp();
+	flip(pair.mirror.zimbra.currentLog, 700);
+	await history.commit(2000);
+	await history.rollover();
+	await pair.caughtUp();
+	assert.equal(pair.problems.length, 1);
+	assert.match(String(pair.problems[0]), /is not the live server's/);
+	assert.equal(readdirSync(pair.mirror.base.aside).length, 1);
+});
+
+function flip(file: string, at: number): void {
+	const bytes = readFileSync(file);
+	bytes[at] = (bytes[at] ?? 0) ^ 1;
+	writeFileSync(file, bytes, { flag: "r+" });
+}
