@@ -1,0 +1,108 @@
+import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
+import { readdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { ending, LiveServer } from "./live-server.ts";
+
+/** Name and content of every file of a server, its log of served commands aside. */
+async function everything(server: LiveServer): Promise<string[]> {
+	const entries = await readdir(server.directory, { recursive: true, withFileTypes: true });
+	const files = entries.filter((each) => each.isFile() && each.name !== "sync_commands.log");
+	return await Promise.all(
+		files.map(async ({ parentPath, name }) => {
+			const path = join(parentPath, name);
+			return `${path} ${createHash("sha256")
+				.update(await readFile(path))
+				.digest("hex")}`;
+		}),
+	);
+}
+
+const hostile = (home: string): [string, string][] => [
+	["a shell command", "cat /etc/passwd"],
+	["a shell", "/bin/sh -c id"],
+	["a command behind a verb", "test; touch /tmp/owned"],
+	["a substitution", "test $(touch owned)"],
+	["backquotes", "`touch owned`"],
+	["a pipe", "stream | sh"],
+	["a redirection", `stream >${home}/redolog/redo.log`],
+	["an option of ours", "--config /etc/passwd test"],
+	["an option of node", "--eval process.exit()"],
+	["a push into the redo log", `rsync --server -lHogDtprze.iLsfxCIvu . ${home}/redolog/`],
+	["a push of keys", `rsync --server -logDtpr . ${home}/.ssh/ ${home}/redolog/`],
+	["a read of /etc", `rsync --server --sender -logDtpr . /etc/ ${home}/redolog/`],
+	["a read of the configuration", `rsync --server --sender -logDtpr . ${home}/conf/`],
+	["a way up", `rsync --server --sender -logDtpr . ${home}/redolog/../conf/`],
+	["secluded arguments", "rsync --server --sender -slHogDtprze.iLsfxCIvu"],
+	["a daemon", "rsync --server --daemon ."],
+	["a log file", `rsync --server --sender -lr --log-file=${home}/x . ${home}/redolog/`],
+	["removal", `rsync --server --sender -lr --remove-source-files . ${home}/redolog/`],
+	["symlinks followed", `rsync --server --sender -Lr . ${home}/redolog/`],
+	[
+		"a file as a mirror's name",
+		"stream 1:2 server=s create=1 timeline=1 mirror=../x compress=none protocol=1",
+	],
+	["sftp", "internal-sftp"],
+	["scp", `scp -f ${home}/conf/localconfig.xml`],
+	["a very long request", `test ${"x".repeat(100_000)}`],
+	["a line feed that would forge a line of the log", "test\n2026-11-23T00:00:00.000Z info  forged"],
+	["control characters", "test\u001b]0;owned\u0007"],
+	["letters of other scripts", "tеst"],
+];
+
+test("hostile requests are refused and logged, and nothing is read or written", async () => {
+	await using server = await LiveServer.make();
+	const before = await everything(server);
+	const attacks = hostile(server.home);
+	for (let i = 0; i < attacks.length; i += 4) {
+		await Promise.all(
+			attacks.slice(i, i + 4).map(async ([title, asked]) => {
+				const { code, stdout, stderr } = await server.ask(asked, { input: "id\nstream\n" });
+				assert.deepEqual([code, stdout], [1, ""], title);
+				assert.match(stderr, /^sync-commands: refused: /, title);
+				if (asked.startsWith("rsync")) assert.match(stderr, /Rejected/, title);
+			}),
+		);
+	}
+	assert.deepEqual(await everything(server), before);
+	const served = await server.served();
+	assert.equal(served.length, attacks.length);
+	for (const line of served) {
+		assert.match(line, /^\S+ warn {2}sync-commands: refused request=.* reason=/);
+		assert.ok(line.length < 4096);
+	}
+});
+
+for (const [title, input] of [
+	["nothing", ""],
+	["a shell command", "cat /etc/passwd\n"],
+	["a zero byte", "test\0\n"],
+	["rsync", "rsync --server --sender -lr . /opt/zimbra/redolog/\n"],
+	["bytes that are no text", Buffer.from([0xff, 0xfe, 0x0a])],
+	["a line without end", Buffer.alloc(1 << 20, "x")],
+] as const) {
+	test(`a request on standard input is refused: ${title}`, async () => {
+		await using server = await LiveServer.make();
+		const child = server.start("/opt/zimbra/live_sync/sync_commands");
+		child.stdin.end(input);
+		const { code, stdout, stderr } = await ending(child);
+		assert.deepEqual([code, stdout], [1, ""]);
+		assert.match(stderr, /refused/);
+		assert.equal((await server.served()).length, 1);
+	});
+}
+
+test("a client that connects and says nothing is not waited for", async () => {
+	await using server = await LiveServer.make();
+	const child = server.start("/opt/zimbra/live_sync/sync_commands");
+	const started = performance.now();
+	const ended = ending(child);
+	await sleep(100);
+	child.stdin.write("tes");
+	const { code, stderr } = await ended;
+	assert.equal(code, 1);
+	assert.match(stderr, /no request came within 10 s/);
+	assert.ok(performance.now() - started < 15_000);
+});
