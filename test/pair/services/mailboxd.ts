@@ -13,6 +13,7 @@ import { answerLines } from "./line-protocol.ts";
 import { Mailboxes } from "./mailboxes.ts";
 import {
 	databaseSocket,
+	executionLine,
 	home,
 	hostDirectory,
 	journalExecution,
@@ -43,8 +44,7 @@ const redoLog = new RedoLog({
 const redone = await redoLog.start(async (record) => {
 	const what = { ...record, transaction: transactionName(record.transaction) };
 	try {
-		await executor.execute(record);
-		journalExecution("recovery", what, "ok");
+		await executor.execute(record, executionLine("recovery", what, "ok"));
 	} catch (error) {
 		const harmless = error instanceof AlreadyDone;
 		journalExecution(

@@ -18,7 +18,7 @@ import type { Executor } from "../store/executor.ts";
 import { itemType, type MailboxRow, mailboxTable, unreadFlag } from "../store/mailbox-rows.ts";
 import { arm, type CrashPoint, die } from "./crash-points.ts";
 import { makeMail } from "./mail-text.ts";
-import { journalExecution } from "./place.ts";
+import { executionLine } from "./place.ts";
 import type { Committed, DeliverRequest, MailboxRequest } from "./requests.ts";
 
 type Parts = {
@@ -252,13 +252,12 @@ export class Mailboxes {
 				await redoLog.abort(record);
 				return { ...committedBy(record, itemOf(record)), aborted: true };
 			}
-			await database.commit([...change.writes]);
+			const done = committedBy(record, itemOf(record));
+			await database.commit(change.writes, executionLine("mailboxd", done, "ok"));
 			die("database");
 			await redoLog.commit(record);
 			die("commit");
 			change.finish?.();
-			const done = committedBy(record, itemOf(record));
-			journalExecution("mailboxd", done, "ok");
 			return done;
 		});
 		mailbox.tail = work.catch(() => {});

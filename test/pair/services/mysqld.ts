@@ -8,6 +8,7 @@ import { createServer } from "node:net";
 import { join } from "node:path";
 import { readTables, type Tables, type Write } from "../store/tables.ts";
 import { answerLines } from "./line-protocol.ts";
+import { journal } from "./place.ts";
 
 const [directory = "", socketPath = ""] = process.argv.slice(2);
 const logPath = join(directory, "ib_logfile");
@@ -18,7 +19,7 @@ let unwritten: Write[][] = [];
 type Request =
 	| { get: [string, string] }
 	| { scan: string }
-	| { commit: Write[] }
+	| { commit: Write[]; journal: string }
 	| { tables: string }
 	| { flush: true }
 	| { ping: true };
@@ -30,6 +31,7 @@ function answer(request: Request): unknown {
 	if ("commit" in request) {
 		apply(request.commit);
 		unwritten.push(request.commit);
+		if (request.journal !== "") journal(request.journal); // whoever dies, what is done is told
 	}
 	if ("flush" in request) flush();
 	return true;

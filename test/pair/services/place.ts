@@ -27,12 +27,23 @@ export function logMailbox(level: "INFO" | "WARN" | "ERROR", thread: string, tex
 	);
 }
 
-/** One line for each operation that was carried out on this host's store, for tests to count. */
-export function journalExecution(
-	by: string,
-	what: { transaction: string; opcode: number; mailboxId: number },
-	result: string,
-): void {
+type Executed = {
+	readonly transaction: string;
+	readonly opcode: number;
+	readonly mailboxId: number;
+};
+
+/** One line of executions.tsv, for tests to count what was carried out on this host's store. */
+export function executionLine(by: string, what: Executed, result: string): string {
 	const cells = [Date.now(), by, what.transaction, what.opcode, what.mailboxId, result];
-	appendFileSync(join(hostDirectory, "executions.tsv"), `${cells.join("\t")}\n`);
+	return `${cells.join("\t")}\n`;
+}
+
+/** For what failed or had been done. What succeeds is told by the database, in one step with its commit. */
+export function journalExecution(by: string, what: Executed, result: string): void {
+	journal(executionLine(by, what, result));
+}
+
+export function journal(line: string): void {
+	appendFileSync(join(hostDirectory, "executions.tsv"), line);
 }

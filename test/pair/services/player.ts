@@ -3,7 +3,7 @@ import { op } from "../redo/layouts.ts";
 import { recordsOf } from "../redo/log-reader.ts";
 import { allMailboxes, type RedoRecord, transactionName } from "../redo/record.ts";
 import { AlreadyDone, type Executor, MailboxIdConflict } from "../store/executor.ts";
-import { journalExecution, logMailbox } from "./place.ts";
+import { executionLine, journalExecution, logMailbox } from "./place.ts";
 import type { PlaybackOptions } from "./playback-options.ts";
 
 export type PlayerFaults = {
@@ -148,8 +148,7 @@ export class Player {
 		const what = { ...change, transaction: nameOf(change) };
 		try {
 			await this.#misbehave(change);
-			await this.#executor.execute(record);
-			journalExecution(by, what, "ok");
+			await this.#executor.execute(record, executionLine(by, what, "ok"));
 		} catch (error) {
 			if (error instanceof AlreadyDone) {
 				journalExecution(by, what, `done: ${error.message}`);

@@ -25,8 +25,9 @@ export class Database {
 		return this.#client.ask({ tables: prefix }) as Promise<string[]>;
 	}
 
-	async commit(writes: Write[]): Promise<void> {
-		await this.#client.ask({ commit: writes });
+	/** @param journal the line in executions.tsv that tells of it */
+	async commit(writes: readonly Write[], journal = ""): Promise<void> {
+		await this.#client.ask({ commit: writes, journal });
 	}
 
 	/** FLUSH ENGINE LOGS */

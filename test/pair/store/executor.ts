@@ -76,10 +76,10 @@ export class Executor {
 		return { ...change, writes: [...change.writes, [mailboxTable, key(record.mailboxId), row]] };
 	}
 
-	/** {@link prepare} and commit, as replay does it. */
-	async execute(record: RedoRecord): Promise<void> {
+	/** {@link prepare} and commit, as replay does it; `journal` tells of it if it succeeds. */
+	async execute(record: RedoRecord, journal: string): Promise<void> {
 		const { writes, finish } = await this.prepare(record);
-		if (writes.length > 0) await this.#database.commit([...writes]);
+		await this.#database.commit(writes, journal);
 		finish?.();
 	}
 
