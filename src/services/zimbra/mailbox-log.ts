@@ -48,14 +48,15 @@ export async function readMailboxLog(
 	try {
 		const parts = await partsSince(path, mark);
 		if (parts === undefined) return undefined;
-		const reading = new LogReading();
-		for (const part of parts) await readLines(part, (line) => reading.line(line));
-		return reading.findings;
+		return await read(parts);
 	} catch (error) {
 		if (hasCode(error, "ENOENT", "EACCES", "EIO")) return undefined;
 		throw error;
 	}
 }
+
+/** The same of a whole file. */
+export const findingsIn = (path: string): Promise<LogFindings> => read([{ path, start: 0 }]);
 
 /** Text that came into mailbox.log since `from`, at most the last 64 KiB of it; for telling progress. */
 export async function newText(
@@ -106,10 +107,14 @@ async function digestBefore(file: FileHandle, end: number): Promise<string> {
 	return createHash("sha256").update(bytes).digest("hex");
 }
 
-async function readLines({ path, start }: Part, take: (line: string) => void): Promise<void> {
-	const lines = createInterface({
-		input: createReadStream(path, { start, encoding: "utf8" }),
-		crlfDelay: Number.POSITIVE_INFINITY,
-	});
-	for await (const line of lines) take(line);
+async function read(parts: readonly Part[]): Promise<LogFindings> {
+	const reading = new LogReading();
+	for (const { path, start } of parts) {
+		const lines = createInterface({
+			input: createReadStream(path, { start, encoding: "utf8" }),
+			crlfDelay: Number.POSITIVE_INFINITY,
+		});
+		for await (const line of lines) reading.line(line);
+	}
+	return reading.findings;
 }

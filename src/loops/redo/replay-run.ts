@@ -1,0 +1,224 @@
+import { randomUUID } from "node:crypto";
+import { rm } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { ReplayedPosition } from "../../formats/redolog/replayed-position.ts";
+import type { LogFindings } from "../../formats/replay/mailbox-log.ts";
+import { judgeRun, type RunFacts, type RunOutcome } from "../../formats/replay/outcome.ts";
+import {
+	formatRunRecord,
+	parseRunRecord,
+	type RunRecord,
+} from "../../formats/replay/run-record.ts";
+import type { Config } from "../../services/config.ts";
+import { makeDirectory, readIfThere, syncDirectory, writeDurably } from "../../services/files.ts";
+import type { HeldLock } from "../../services/lock.ts";
+import type { Logger } from "../../services/log/logger.ts";
+import { bootId, isAlive } from "../../services/processes.ts";
+import type { Run } from "../../services/run.ts";
+import { makeDatabase, sameDatabase } from "../../services/zimbra/database.ts";
+import { makeDurable } from "../../services/zimbra/durability.ts";
+import {
+	findingsIn,
+	type LogMark,
+	markMailboxLog,
+	readMailboxLog,
+} from "../../services/zimbra/mailbox-log.ts";
+import { play, playerProcesses, readEvidence } from "../../services/zimbra/zmplayredo.ts";
+
+export type RunParts = { readonly config: Config; readonly run: Run; readonly log: Logger };
+
+/** A run that is ready: its files are written. */
+export type PreparedRun = {
+	readonly token: string;
+	readonly from: ReplayedPosition;
+	readonly next: ReplayedPosition;
+	readonly files: readonly { readonly path: string; readonly mayDrop: boolean }[];
+	readonly operations: number;
+	/** 0 in a first run; else the run goes carefully: one thread */
+	readonly unknownEnds: number;
+	readonly report: string | undefined;
+};
+
+/** What a run came to. A run that is "done" is on disk as well. */
+export type EndedRun = { readonly record: RunRecord; readonly outcome: RunOutcome };
+
+export const newToken = (): string => randomUUID();
+export const runDirectory = ({ base }: Config, token: string): string => join(base.slices, token);
+
+/**
+ * Runs zmplayredo over the files and judges it. The record is on disk before it starts and stays: who
+ * called moves the position first, and then removes it.
+ */
+export async function execute(
+	parts: RunParts,
+	prepared: PreparedRun,
+	lock: HeldLock,
+): Promise<EndedRun> {
+	const { config, run } = parts;
+	const { token, from, unknownEnds } = prepared;
+	const directory = runDirectory(config, token);
+	const database = makeDatabase({ run, config });
+	let record: RunRecord = {
+		version: 1,
+		token,
+		directory,
+		bootId: bootId(),
+		startedAt: Date.now(),
+		phase: "running",
+		from: { ...from.log, offset: from.offset },
+		next: prepared.next,
+		files: prepared.files,
+		operations: prepared.operations,
+		database: await database.process(),
+		log: await markMailboxLog(config.zimbra.mailboxLog),
+		processes: [],
+		unknownEnds,
+		report: prepared.report,
+	};
+	// Durable before the first process: whoever finds the store moved must find this too.
+	await writeRecord(config, record);
+	let recording: Promise<void> = Promise.resolve();
+	const { settings } = config;
+	const end = await play(
+		{ run, config },
+		{
+			token,
+			directory,
+			files: prepared.files.map(({ path }) => path),
+			threads: unknownEnds > 0 ? 1 : settings.replay_threads,
+			stopOnError: settings.replay_stop_on_error,
+			onProcess(process) {
+				recording = recording.then(async () => {
+					await lock.addChild(process);
+					record = { ...record, processes: [...record.processes, process] };
+					await writeRecord(config, record);
+				});
+				return recording;
+			},
+		},
+	);
+	await recording.catch(() => undefined);
+	const ended =
+		end === "no progress"
+			? `it made no progress for ${settings.replay_timeout / 1000} s (replay_timeout) and was ended`
+			: end === "not recorded"
+				? `its processes could not be recorded in ${config.base.replayRun}, so it was ended`
+				: undefined;
+	return { record, outcome: await judge(parts, record, ended) };
+}
+
+/**
+ * Learns how a run ended whose loop has died: waits for its processes, which nobody may run beside,
+ * and reads what it left. The result is as good as if the loop had lived.
+ */
+export async function adopt(
+	parts: RunParts,
+	record: RunRecord,
+	lock: HeldLock,
+	signal: AbortSignal,
+): Promise<EndedRun> {
+	const { log } = parts;
+	const living = () => [
+		...record.processes.filter(isAlive),
+		...(record.bootId === bootId() ? playerProcesses(record.token) : []),
+	];
+	// A loop that died in the moment of the start may have left a child that has no name yet.
+	await sleep(justStartedMs, undefined, { signal });
+	let told = false;
+	for (let left = living(); left.length > 0; left = living()) {
+		if (!told) {
+			log.warn(
+				{ pids: left.map(({ pid }) => pid), since: new Date(record.startedAt).toISOString() },
+				"a replay run whose loop has died still works; waiting for its end",
+			);
+			for (const each of left) await lock.addChild(each);
+		}
+		told = true;
+		await sleep(adoptPollMs, undefined, { signal });
+	}
+	return { record, outcome: await judge(parts, record, undefined) };
+}
+
+const justStartedMs = 500;
+const adoptPollMs = 250;
+
+/**
+ * Puts on disk what the run did, then judges it: a database that died before its log was written has
+ * lost what the run committed.
+ * Throws where nothing can be put on disk; the record stays, and the run is judged again later.
+ */
+async function judge(
+	{ config, run }: RunParts,
+	record: RunRecord,
+	ended: string | undefined,
+): Promise<RunOutcome> {
+	const directory = runDirectory(config, record.token);
+	const database = makeDatabase({ run, config });
+	const facts: RunFacts = {
+		files: record.files,
+		evidence: await readEvidence(directory),
+		log: await findings(config, directory, record.log),
+		sameBoot: record.bootId === bootId(),
+		sameDatabase: true,
+		ended,
+	};
+	const outcome = judgeRun(facts);
+	if (outcome.kind !== "done") return outcome;
+	if (!sameDatabase(record.database, await database.process())) {
+		return judgeRun({ ...facts, sameDatabase: false });
+	}
+	await makeDurable({ run, config }, database);
+	return judgeRun({
+		...facts,
+		sameDatabase: sameDatabase(record.database, await database.process()),
+	});
+}
+
+/**
+ * Without conf/log4j.properties zmplayredo logs to its standard output and never makes mailbox.log.
+ * Source: zm-mailbox, com.zimbra.common.util.ZimbraLog.toolSetupLog4j.
+ */
+async function findings(
+	{ zimbra }: Config,
+	directory: string,
+	mark: LogMark,
+): Promise<LogFindings | undefined> {
+	const found = await readMailboxLog(zimbra.mailboxLog, mark);
+	if (found !== undefined || mark.current !== undefined) return found;
+	const unset =
+		(await readIfThere(zimbra.mailboxLog)) === undefined &&
+		(await readIfThere(join(zimbra.home, "conf/log4j.properties"))) === undefined;
+	return unset ? await findingsIn(join(directory, "stdout")) : undefined;
+}
+
+/** The record of the run that is under way, or whose end needs a decision. */
+export async function readRecord({ base }: Config): Promise<RunRecord | undefined> {
+	const text = await readIfThere(base.replayRun);
+	if (text === undefined) return undefined;
+	const record = parseRunRecord(text);
+	if (record === undefined) {
+		throw new Error(
+			`${base.replayRun} cannot be read: whether a replay run was under way is not known; look into ${base.slices} for what it was given, then remove the file`,
+		);
+	}
+	return record;
+}
+
+export async function writeRecord({ base }: Config, record: RunRecord): Promise<void> {
+	await writeDurably(base.replayRun, formatRunRecord(record));
+}
+
+/** After the position has moved, or where nothing was executed. */
+export async function forgetRun({ base }: Config, record: RunRecord): Promise<void> {
+	await rm(base.replayRun, { force: true });
+	await syncDirectory(dirname(base.replayRun));
+	await rm(join(base.slices, record.token), { recursive: true, force: true });
+}
+
+/** Makes the directory of a new run. */
+export async function makeRunDirectory(config: Config, token: string): Promise<string> {
+	const directory = runDirectory(config, token);
+	await makeDirectory(directory);
+	return directory;
+}
