@@ -24,7 +24,7 @@ import { sayRemarks, throwWhereLogsEnd } from "./replay-remarks.ts";
 import { adopt, execute, forgetRun, newToken, readRecord } from "./replay-run.ts";
 import { refuseBesideMailboxd, startServices } from "./replay-services.ts";
 import { settle, stoppedResult } from "./replay-settle.ts";
-import type { ReplayerParts, ReplayResult } from "./replay-parts.ts";
+import type { ReplayerParts, ReplayResult } from "./replayer.ts";
 
 export type AttemptOptions = {
 	readonly upTo: "settled" | "everything";

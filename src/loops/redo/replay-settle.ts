@@ -7,7 +7,7 @@ import { type KeptKind, keep } from "./kept-operations.ts";
 import { openReplayLogs } from "./replay-logs.ts";
 import { writeReplayed } from "./replay-position.ts";
 import { type EndedRun, forgetRun, writeRecord } from "./replay-run.ts";
-import type { ReplayerParts, ReplayResult } from "./replay-parts.ts";
+import type { ReplayerParts, ReplayResult } from "./replayer.ts";
 
 /** Does what follows from a run that has ended: moves the position, or leaves a record of why not. */
 export async function settle(
