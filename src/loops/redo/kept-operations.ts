@@ -5,9 +5,8 @@ import type { CommittedOperation } from "../../formats/redolog/replay-state.ts";
 import { formatOperations, keptOperations } from "../../formats/replay/kept-operations.ts";
 import type { FailedOperation } from "../../formats/replay/mailbox-log.ts";
 import type { Config } from "../../services/config.ts";
-import { makeDirectory, renameDurably, syncDirectory, writeDurably } from "../../services/files.ts";
-import { writeSlices } from "../../services/redolog/slice-writer.ts";
-import { pause } from "./replay-logs.ts";
+import { makeDirectory, syncDirectory, writeDurably } from "../../services/files.ts";
+import { pause, writeSlice } from "../../services/redolog/slice-writer.ts";
 
 /**
  * Operations that need an admin's eye, each lot in a directory of its own below status/failed:
@@ -58,9 +57,7 @@ export async function keep(
 	const directory = join(base.failed, lotName(lot.run, lot.kind));
 	await makeDirectory(directory);
 	if (file?.kind === "slice" && lot.kind !== "at risk") {
-		const { logs } = lot.range;
-		const [path = ""] = await writeSlices([file], { logs, archive: "", directory });
-		await renameDurably(path, join(directory, "redo.log"));
+		await writeSlice(file, lot.range.logs, join(directory, "redo.log"));
 	}
 	await writeDurably(join(directory, "operations.tsv"), formatOperations(operations));
 	if (said.length > 0) {

@@ -1,7 +1,7 @@
 import { LogWalk } from "../../formats/redolog/walker.ts";
 import type { Config } from "../../services/config.ts";
 import { openIfThere } from "../../services/files.ts";
-import { fileSource } from "./replay-logs.ts";
+import { fileSource } from "../../services/redolog/log-files.ts";
 
 /** zimbraRedoLogCrashRecoveryLookbackSec as shipped; source: zm-mailbox, store/conf/attrs/zimbra-attrs.xml. */
 const shippedLookBackSeconds = 10;
@@ -21,7 +21,7 @@ export async function lookbackEndsAt(
 	await using file = await openIfThere(zimbra.currentLog, "r");
 	if (file === undefined) return undefined;
 	let newest: number | undefined;
-	for (const record of new LogWalk(fileSource(file))) {
+	for (const record of new LogWalk(fileSource(file.fd))) {
 		if (record.kind === "commit") newest = Math.max(newest ?? 0, record.timestamp);
 	}
 	return newest === undefined ? undefined : newest + lookBackSeconds * 1000 + 1;

@@ -14,11 +14,11 @@ import { replayLimit } from "../../formats/replay/limit.ts";
 import { beginsAt, type RunRecord } from "../../formats/replay/run-record.ts";
 import { makeDirectory } from "../../services/files.ts";
 import type { HeldLock } from "../../services/lock.ts";
-import { writeSlices } from "../../services/redolog/slice-writer.ts";
+import { pause, writeSlice } from "../../services/redolog/slice-writer.ts";
 import { accountExists } from "../../services/zimbra/accounts.ts";
 import { makeDatabase } from "../../services/zimbra/database.ts";
 import { forget, type KeptKind, keep } from "./kept-operations.ts";
-import { openReplayLogs, pause } from "./replay-logs.ts";
+import { openFlushedLogs } from "./replay-logs.ts";
 import { readReplayed, writeReplayed } from "./replay-position.ts";
 import { sayRemarks, throwWhereLogsEnd } from "./replay-remarks.ts";
 import { adopt, execute, forgetRun, newToken, readRecord } from "./replay-run.ts";
@@ -83,7 +83,7 @@ async function replayNext(
 				})
 			: positionOf(again.next);
 	if (typeof limit === "string" && limit !== "all") return upToDate(position);
-	using logs = await openReplayLogs(config, position);
+	await using logs = await openFlushedLogs(config, position);
 	const { logs: all } = logs;
 	const last = all.findLast(({ identity }) => identity.sequence < position.log.sequence + mostLogs);
 	const most =
@@ -177,9 +177,17 @@ async function writeFiles(
 			`replay needs ${bytes} bytes in ${config.base.slices}, and that would leave less than disk_floor (${config.settings.disk_floor} bytes) free; make room there`,
 		);
 	}
-	const { archive } = config.zimbra;
-	const paths = await writeSlices(plan.files, { logs, archive, directory });
-	return paths.map((path) => ({ path, mayDrop }));
+	const files: { path: string; mayDrop: boolean }[] = [];
+	for (const file of plan.files) {
+		if (file.kind === "archive") {
+			files.push({ path: join(config.zimbra.archive, file.log.name), mayDrop });
+			continue;
+		}
+		const path = join(directory, `slice-${files.length + 1}-seq${file.header.sequence}.log`);
+		await writeSlice(file, logs, path);
+		files.push({ path, mayDrop });
+	}
+	return files;
 }
 
 /** Operations of a mailbox whose account is missing would be skipped, or go to another mailbox. */

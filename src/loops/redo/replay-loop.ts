@@ -8,7 +8,7 @@ import type { ReplayState } from "../../formats/state.ts";
 import { type HeldLock, takeLock } from "../../services/lock.ts";
 import { listKept } from "./kept-operations.ts";
 import { attemptReplay, located } from "./replay-attempt.ts";
-import { openReplayLogs } from "./replay-logs.ts";
+import { openFlushedLogs } from "./replay-logs.ts";
 import { readReplayed, writeReplayed } from "./replay-position.ts";
 import { readRecord, writeRecord } from "./replay-run.ts";
 import { refuseBesideMailboxd } from "./replay-services.ts";
@@ -117,7 +117,7 @@ class ReplayLoop implements Replayer {
 		const next = record?.next;
 		const recordToo = next !== undefined && beyond(next.log, next.offset);
 		if (!beyond(position.log, position.offset) && !recordToo) return;
-		using opened = await openReplayLogs(config, position);
+		await using opened = await openFlushedLogs(config, position);
 		const current = opened.logs.find((each) => sameLog(each.identity, identity));
 		if (current === undefined) return;
 		// A run of which nobody knows the end may have executed what is cut: as if it had.

@@ -4,7 +4,7 @@ import { decide } from "../../formats/replay/decision.ts";
 import type { FailedOperation } from "../../formats/replay/mailbox-log.ts";
 import type { RunRecord } from "../../formats/replay/run-record.ts";
 import { type KeptKind, keep } from "./kept-operations.ts";
-import { openReplayLogs } from "./replay-logs.ts";
+import { openFlushedLogs } from "./replay-logs.ts";
 import { writeReplayed } from "./replay-position.ts";
 import { type EndedRun, forgetRun, writeRecord } from "./replay-run.ts";
 import type { ReplayerParts, ReplayResult } from "./replayer.ts";
@@ -83,7 +83,7 @@ async function keepFailed(
 ): Promise<number> {
 	if (said.length === 0) return 0;
 	const ids = new Set(said.map(({ transaction }) => transaction));
-	using range = await rangeOf(parts, from, record);
+	await using range = await rangeOf(parts, from, record);
 	const lot = await keep(parts.config, {
 		kind: "failed",
 		run: record.token,
@@ -104,7 +104,7 @@ async function nameAtRisk(
 	from: ReplayedPosition,
 	record: RunRecord,
 ): Promise<string | undefined> {
-	using range = await rangeOf(parts, from, record);
+	await using range = await rangeOf(parts, from, record);
 	const kind: KeptKind = "at risk";
 	const lot = await keep(parts.config, {
 		kind,
@@ -122,12 +122,12 @@ async function rangeOf(
 	{ config }: ReplayerParts,
 	from: ReplayedPosition,
 	{ next }: RunRecord,
-): Promise<ReplayRange & Disposable> {
-	const opened = await openReplayLogs(config, from);
+): Promise<ReplayRange & AsyncDisposable> {
+	const opened = await openFlushedLogs(config, from);
 	return {
 		logs: opened.logs,
 		from,
 		to: { sequence: next.log.sequence, offset: next.offset },
-		[Symbol.dispose]: () => opened[Symbol.dispose](),
+		[Symbol.asyncDispose]: () => opened[Symbol.asyncDispose](),
 	};
 }

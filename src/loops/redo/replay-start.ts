@@ -6,9 +6,9 @@ import type { LogIdentity } from "../../formats/redolog/position.ts";
 import { formatTransaction } from "../../formats/redolog/record.ts";
 import { LogWalk } from "../../formats/redolog/walker.ts";
 import type { Config } from "../../services/config.ts";
+import { fileSource } from "../../services/redolog/log-files.ts";
 import { openLog } from "../../services/redolog/open-log.ts";
 import { readProvenance } from "../../services/redolog/provenance.ts";
-import { fileSource } from "./replay-logs.ts";
 
 /** Where replay begins on a server that has not replayed anything yet. */
 export type InitialPosition = {
@@ -70,7 +70,7 @@ export async function initialPosition(
 export async function walkWhole(path: string): Promise<{ offset: number; open: number }> {
 	await using file = await open(path, "r");
 	const { size } = await file.stat();
-	const walk = new LogWalk(fileSource(file));
+	const walk = new LogWalk(fileSource(file.fd));
 	const transactions = new Set<string>();
 	for (const record of walk) {
 		const id = formatTransaction(record.transaction);
