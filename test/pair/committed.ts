@@ -46,12 +46,16 @@ export function committedIn(redologDirectory: string): CommittedOperation[] {
 	return [...committed.values()];
 }
 
-/** How often each of these operations was carried out: 1 for each is what a mirror must show. */
+/**
+ * How often each of these operations was carried out: 1 for each is what a mirror must show. Blob
+ * records are left out: they change nothing by themselves, and a slice may rightly carry one again.
+ */
 export function countExecutions(
-	operations: readonly { readonly transaction: string }[],
+	operations: readonly { readonly transaction: string; readonly opcode: number }[],
 	executions: readonly Execution[],
 ): Map<string, number> {
-	const counts = new Map(operations.map(({ transaction }) => [transaction, 0]));
+	const counted = operations.filter(({ opcode }) => opcode !== op.storeIncomingBlob);
+	const counts = new Map(counted.map(({ transaction }) => [transaction, 0]));
 	for (const { transaction } of executions) {
 		const before = counts.get(transaction);
 		if (before !== undefined) counts.set(transaction, before + 1);

@@ -110,7 +110,7 @@ export class Pair {
 
 /** Makes the two hosts. Use `await using`, so that nothing stays behind when a test fails. */
 export async function createPair(options: PairOptions = {}): Promise<Pair> {
-	const directory = mkdtempSync(join(tmpdir(), "live-sync-"));
+	const directory = mkdtempSync(join(shortDirectory(), "live-sync-"));
 	const pairId = randomBytes(6).toString("hex");
 	const [portA, portB] = [await freePort("127.0.0.1"), await freePort("127.0.0.2")];
 	const common = { pairId, directory, program: options.program ?? "source" };
@@ -140,6 +140,9 @@ export async function createPair(options: PairOptions = {}): Promise<Pair> {
 		throw error;
 	}
 }
+
+/** The path of a unix socket has some hundred bytes, and those of a host lie deep. */
+const shortDirectory = (): string => (tmpdir().length > 40 ? "/tmp" : tmpdir());
 
 /** One key for both sides: it comes along with the initial copy of zimbra_home. */
 function shareKey(...hosts: Host[]): void {
