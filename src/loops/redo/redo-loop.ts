@@ -8,9 +8,13 @@ import { publish } from "../../services/publish.ts";
 import { readRole } from "../../services/role.ts";
 import { keepTrying } from "../keep-trying.ts";
 import { type OpenStream, openStream } from "./live-stream.ts";
+import { purgeLive } from "./purge-live.ts";
 import { type ReceiveOptions, receiveOnce } from "./receive.ts";
 import type { ReceiverEvents } from "./receiver.ts";
 import { RedoStatus } from "./redo-status.ts";
+import { makeReplayer } from "./replay-loop.ts";
+import { establishReplayed } from "./replay-position.ts";
+import { replayerParts } from "./replayer-parts.ts";
 import { SettledPosition } from "./settled.ts";
 
 const publishMs = 1000;
@@ -31,8 +35,21 @@ export async function runRedoLoop(
 	const ended = new AbortController();
 	const signal = AbortSignal.any([outside, ended.signal]);
 	const { timeline } = await readRole(config.base.role);
+	await establishReplayed(config, timeline);
 	const status = new RedoStatus(config.remoteAddress, config.settings.link_timeout, log);
 	const settled = new SettledPosition<LogPosition>(config.settings.replay_settle);
+	const replayer = makeReplayer({
+		...replayerParts(config, log),
+		settled: () => settled.at(performance.now()),
+		events: {
+			onState: (state) => status.setReplay(state),
+			onReplayed: (position) => status.setReplayed(position),
+			onProblem(problem) {
+				if (problem === undefined) status.resolved("replay");
+				else status.note("replay", problem);
+			},
+		},
+	});
 	const events: ReceiverEvents = {
 		onFlushed(position) {
 			status.setFlushed(position);
@@ -41,19 +58,27 @@ export async function runRedoLoop(
 		onVerified: (name) => status.setVerified(name),
 		async onCut(identity, offset) {
 			settled.cut({ ...identity, offset });
+			await replayer.cut(identity, offset);
 		},
 	};
 	const open: OpenStream = (...asked) => openStream(config, log, ...asked);
+	const publishing = regularly(publishMs, ended.signal, () =>
+		publish(config.base.stateRedo, status.snapshot()),
+	);
 	const tasks = [
-		publishRegularly(config, status, signal),
 		watchStopFile(config, ended, signal),
 		receive({ config, timeline, status, events, log, signal, open }),
+		replayer.keepReplaying(signal),
+		purgeLive(config, () => status.replayed, log, signal),
 	];
 	try {
+		// The first to end, well or badly, ends the others.
+		await Promise.race(tasks);
+		ended.abort(new Error("another part of the loop has ended"));
 		await Promise.all(tasks);
 	} finally {
 		ended.abort();
-		await Promise.allSettled(tasks);
+		await Promise.allSettled([...tasks, publishing]);
 		status.setPhase("stopped");
 		await publish(config.base.stateRedo, status.snapshot());
 	}
@@ -76,15 +101,15 @@ async function receive(options: Omit<ReceiveOptions, "healthy">): Promise<void> 
 	});
 }
 
-async function publishRegularly(
-	config: Config,
-	status: RedoStatus,
+/** A full disk must not end the loop: what it means is told by what the receiver meets. */
+async function regularly(
+	everyMs: number,
 	signal: AbortSignal,
+	task: () => Promise<void>,
 ): Promise<void> {
 	while (!signal.aborted) {
-		// A full disk must not end the loop: it is told by what the receiver meets, too.
-		await publish(config.base.stateRedo, status.snapshot()).catch(() => undefined);
-		await sleep(publishMs, undefined, { signal }).catch(() => undefined);
+		await task().catch(() => undefined);
+		await sleep(everyMs, undefined, { signal }).catch(() => undefined);
 	}
 }
 

@@ -22,7 +22,7 @@ export class RedoStatus {
 	#replayed: LogPosition | undefined;
 	#live: { position: Position; clock: number } | undefined;
 	#heardAt: Moment | undefined;
-	replay: ReplayState = {
+	#replay: ReplayState = {
 		phase: "idle",
 		runs: 0,
 		operations: 0,
@@ -69,6 +69,10 @@ export class RedoStatus {
 		this.#replayed = position;
 	}
 
+	setReplay(state: ReplayState): void {
+		this.#replay = state;
+	}
+
 	heard(position: Position, clock: number): void {
 		this.#heardAt = now();
 		this.#live = { position, clock };
@@ -78,18 +82,21 @@ export class RedoStatus {
 
 	/** A condition that lasts is told once, and once when it ends. */
 	problem(topic: string, error: unknown, critical: boolean): void {
-		const code = error instanceof Refusal ? error.code : "trouble";
-		const message = describe(error);
-		const known = this.#problems.get(topic);
-		if (known?.code === code && known.message === message) return;
-		const hint = error instanceof Refusal ? error.hint : undefined;
-		this.#problems.set(topic, {
-			code,
-			message,
-			...(hint === undefined ? {} : { hint }),
-			since: known?.since ?? Date.now(),
+		const refusal = error instanceof Refusal ? error : undefined;
+		this.note(topic, {
+			code: refusal?.code ?? "trouble",
+			message: describe(error),
+			...(refusal === undefined ? {} : { hint: refusal.hint }),
 			critical,
 		});
+	}
+
+	/** The same, as a part of the loop puts it itself. */
+	note(topic: string, problem: Omit<Problem, "since">): void {
+		const { code, message, hint, critical } = problem;
+		const known = this.#problems.get(topic);
+		if (known?.code === code && known.message === message) return;
+		this.#problems.set(topic, { ...problem, since: known?.since ?? Date.now() });
 		const facts = { code, hint };
 		if (critical) this.#log.error(facts, `${topic}: ${message}`);
 		else this.#log.warn(facts, `${topic}: ${message}`);
@@ -123,7 +130,7 @@ export class RedoStatus {
 			heardAt: this.#heardAt,
 			flushLagBytes: lagBytes(flushed, live),
 			flushLagSeconds: lag(flushed),
-			replay: { ...this.replay, lagSeconds: lag(this.#replayed) },
+			replay: { ...this.#replay, lagSeconds: lag(this.#replayed) },
 			problems: [...this.#problems.values()],
 		};
 	}

@@ -5,6 +5,7 @@ import type { LdapState, RedoState } from "../../formats/state.ts";
 import { type OpenStream, openStream } from "../../loops/redo/live-stream.ts";
 import { inspectLocalLog, type LocalLog } from "../../loops/redo/local-log.ts";
 import { findDifference, firstAnswer, ownHistory, request } from "../../loops/redo/receive.ts";
+import { establishReplayed } from "../../loops/redo/replay-position.ts";
 import type { Config } from "../../services/config.ts";
 import { type Logger, makeLogger } from "../../services/log/logger.ts";
 import { readPidFile } from "../../services/pid-file.ts";
@@ -57,6 +58,7 @@ export async function makeReady(config: Config, _options: StartOptions): Promise
 	await announceIntent(base.role);
 	try {
 		const local = await checkGuards(config, log, deadline);
+		await establishReplayed(config, local.identity.timeline);
 		const role = await readRole(base.role);
 		await writeRole(base.role, {
 			...role,

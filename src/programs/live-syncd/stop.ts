@@ -1,6 +1,11 @@
 import { setTimeout as sleep } from "node:timers/promises";
+import { Refusal } from "../../errors.ts";
+import { formatPosition } from "../../formats/redolog/position.ts";
+import { makeReplayer } from "../../loops/redo/replay-loop.ts";
+import { replayerParts } from "../../loops/redo/replayer-parts.ts";
 import type { Config } from "../../services/config.ts";
-import { writeDurably } from "../../services/files.ts";
+import { readIfThere, writeDurably } from "../../services/files.ts";
+import { makeLogger } from "../../services/log/logger.ts";
 import { readPidFile } from "../../services/pid-file.ts";
 import { clearStopFile } from "./loop.ts";
 import { makeDirectories } from "./setting-up.ts";
@@ -18,8 +23,41 @@ export async function stop(config: Config): Promise<number> {
 	} finally {
 		await clearStopFile(config);
 	}
+	await replayRest(config);
 	process.stdout.write("done\n");
 	return 0;
+}
+
+/** Everything that was received is replayed, the open redo.log included. */
+async function replayRest(config: Config): Promise<void> {
+	const { base, settings } = config;
+	const log = (await makeLogger(base.log, settings)).child({ program: "stop" });
+	if ((await readIfThere(base.replayed)) === undefined) {
+		process.stdout.write("This server has not followed another one: nothing to replay\n");
+		return;
+	}
+	let operations = 0;
+	const replayer = makeReplayer({
+		...replayerParts(config, log),
+		settled: () => undefined,
+		events: {
+			onState(state) {
+				operations = state.operations;
+			},
+			onReplayed: () => undefined,
+			onProblem: () => undefined,
+		},
+	});
+	process.stdout.write("Replaying redologs...\n");
+	const result = await replayer.replayEverything(new AbortController().signal);
+	if (result.kind === "stopped") {
+		throw new Refusal("replay-stopped", `replay has stopped: ${result.why}`, result.hint);
+	}
+	if (result.kind === "retry" || result.kind === "re-run") {
+		throw new Error(`not everything could be replayed: ${result.why}`);
+	}
+	const at = formatPosition(result.position);
+	process.stdout.write(`Replayed ${operations} operations; all is replayed up to ${at}\n`);
 }
 
 async function waitForLoops({ base, settings }: Config): Promise<void> {

@@ -1,0 +1,30 @@
+import type { Position } from "../../formats/redolog/position.ts";
+import type { LdapState } from "../../formats/state.ts";
+import type { Config } from "../../services/config.ts";
+import type { Logger } from "../../services/log/logger.ts";
+import { readPidFile } from "../../services/pid-file.ts";
+import { readPublished } from "../../services/publish.ts";
+import { makeRun } from "../../services/run.ts";
+import type { ReplayerParts } from "./replayer.ts";
+
+/** What a replayer needs of this server, whoever runs it: the loop, or `stop`. */
+export function replayerParts(
+	config: Config,
+	log: Logger,
+): Pick<ReplayerParts, "config" | "run" | "log" | "anyLoopLives" | "coverage"> {
+	return {
+		config,
+		log,
+		run: makeRun(config.settings),
+		async anyLoopLives() {
+			const { pidRedo, pidLdap } = config.base;
+			return ((await readPidFile(pidRedo)) ?? (await readPidFile(pidLdap))) !== undefined;
+		},
+		coverage: () => readCoverage(config),
+	};
+}
+
+/** Up to where in the live log the LDAP copy in use knows every account, by what the LDAP loop says. */
+async function readCoverage({ base }: Config): Promise<Position | undefined> {
+	return (await readPublished<LdapState>(base.stateLdap, 1))?.coverage;
+}
