@@ -68,12 +68,10 @@ test("a rollover keeps the file, logs open operations again and names them in a 
 	assert.match(archive, /redo-\d{8}\.\d{6}\.\d{3}-seq0\.log$/);
 	const old = headerOf(archive);
 	assert.deepEqual([old.open, old.fileSize, old.sequence], [false, old.length, 0]);
-	const checkpoint = recordsIn(archive).at(-1);
+	const checkpoint = recordsIn(archive).at(-1)?.fields ?? {};
 	const current = pair.a.path("redolog/redo.log");
 	assert.deepEqual(
-		(checkpoint?.fields["transactions"] as { time: number; counter: number }[]).map(
-			transactionName,
-		),
+		(checkpoint["transactions"] as { time: number; counter: number }[]).map(transactionName),
 		recordsIn(current).map(({ transaction }) => transactionName(transaction)),
 	);
 	assert.deepEqual(opcodes(current), [op.createMessage, op.createMessage]);

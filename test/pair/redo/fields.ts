@@ -32,6 +32,19 @@ export type Value =
 	| Values[];
 export type Values = { [name: string]: Value };
 
+/** A text among the values; throws for anything else. */
+export function textIn(values: Values, name: string): string {
+	const value = values[name];
+	if (typeof value !== "string") throw new TypeError(`${name} is no text`);
+	return value;
+}
+
+export function numberIn(values: Values, name: string): number {
+	const value = values[name];
+	if (typeof value !== "number") throw new TypeError(`${name} is no number`);
+	return value;
+}
+
 /** The bytes end inside of a record: Java's EOFException. */
 export class EndOfLog extends Error {}
 
@@ -179,8 +192,7 @@ export class FieldWriter implements Fields {
 	}
 
 	#number(name: string, size: number, write: (b: Buffer, value: number) => void): number {
-		const value = this.values[name];
-		if (typeof value !== "number") throw new TypeError(`${name} is no number`);
+		const value = numberIn(this.values, name);
 		this.#pieces.push(number(size, value, write));
 		return value;
 	}

@@ -290,7 +290,10 @@ export const layouts: Readonly<Record<number, Layout>> = {
 		f.text("url");
 		f.int("id");
 		if (at(37)) f.text("uuid");
-		if (at(39) && f.flag("hasDate")) at(40) ? f.long("date") : f.int("date");
+		if (at(39) && f.flag("hasDate")) {
+			if (at(40)) f.long("date");
+			else f.int("date");
+		}
 		if (at(41)) custom(f);
 	},
 	59: (f) => {

@@ -66,13 +66,16 @@ const server = createServer((socket) =>
 );
 server.listen(mailboxSocket);
 
-process.on("SIGTERM", async () => {
+process.on("SIGTERM", () => void stop());
+
+/** A clean stop: RedoLogManager.stop. */
+async function stop(): Promise<void> {
 	server.close();
 	rmSync(mailboxSocket, { force: true });
 	await mailboxes.idle();
 	await redoLog.stop();
 	process.exit(0);
-});
+}
 
 /**
  * Transaction ids are unique because mailboxd takes more than a second to start. Here it does not, so

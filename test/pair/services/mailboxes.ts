@@ -67,8 +67,7 @@ export class Mailboxes {
 	answer(request: MailboxRequest): Promise<unknown> {
 		const working = this.#answer(request);
 		this.#working.add(working);
-		const done = () => this.#working.delete(working);
-		working.then(done, done);
+		void working.catch(() => {}).finally(() => this.#working.delete(working));
 		return working;
 	}
 

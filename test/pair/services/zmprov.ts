@@ -65,7 +65,7 @@ async function run(to: Provisioning): Promise<void> {
 }
 
 function show(entry: Readonly<Record<string, readonly string[]>>, names: readonly string[]): void {
-	for (const [name, values] of Object.entries(entry).sort())
+	for (const [name, values] of Object.entries(entry).sort(([a], [b]) => (a < b ? -1 : 1)))
 		if (names.length === 0 || names.includes(name))
 			for (const value of values) say(`${name}: ${value}`);
 	if (process.argv.includes("ga") || process.argv.includes("gs")) say("");

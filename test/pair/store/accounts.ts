@@ -70,11 +70,11 @@ class LdapDirectory implements Directory {
 	}
 
 	accountById(id: string): Promise<Account | undefined> {
-		return this.#account(`(zimbraId=${escape(id)})`);
+		return this.#account(`(zimbraId=${escaped(id)})`);
 	}
 
 	accountByMail(mail: string): Promise<Account | undefined> {
-		return this.#account(`(mail=${escape(mail)})`);
+		return this.#account(`(mail=${escaped(mail)})`);
 	}
 
 	async setting(name: string): Promise<string | undefined> {
@@ -142,5 +142,5 @@ export function localConfig(home: string): Record<string, string> {
 	return Object.fromEntries([...keys].map(([, name, value]) => [name, value]));
 }
 
-const escape = (text: string): string =>
+const escaped = (text: string): string =>
 	text.replaceAll(/[\\*()\0]/g, (c) => `\\${c.charCodeAt(0).toString(16).padStart(2, "0")}`);

@@ -1,5 +1,6 @@
 import type { Buffer } from "node:buffer";
 import { existsSync } from "node:fs";
+import { numberIn, textIn } from "../redo/fields.ts";
 import { bodyType } from "../redo/layout-parts.ts";
 import { op } from "../redo/layouts.ts";
 import type { RedoRecord } from "../redo/record.ts";
@@ -78,9 +79,9 @@ export class Executor {
 
 	/** {@link prepare} and commit, as replay does it; `journal` tells of it if it succeeds. */
 	async execute(record: RedoRecord, journal: string): Promise<void> {
-		const { writes, finish } = await this.prepare(record);
-		await this.#database.commit(writes, journal);
-		finish?.();
+		const change = await this.prepare(record);
+		await this.#database.commit(change.writes, journal);
+		change.finish?.();
 	}
 
 	/** Known by path to later links; the live server has the file already. */
@@ -95,7 +96,7 @@ export class Executor {
 	}
 
 	#storeIncoming({ fields }: RedoRecord): Change {
-		const path = String(fields["path"]);
+		const path = textIn(fields, "path");
 		const name = `replay-${process.pid}-${++this.#counter}.msg`;
 		this.register(path, this.#blobs.incoming(name, fields["data"] as Buffer));
 		return nothing;
@@ -103,7 +104,7 @@ export class Executor {
 
 	/** CreateMailbox.redo: the account must be in LDAP. */
 	async #createMailbox({ mailboxId, fields, changeId }: RedoRecord): Promise<Change> {
-		const accountId = String(fields["account"]);
+		const accountId = textIn(fields, "account");
 		const mailboxes = await this.#database.scan<MailboxRow>(mailboxTable);
 		const found = mailboxes.find(([, row]) => row.accountId === accountId);
 		if (found !== undefined) {
@@ -140,7 +141,7 @@ export class Executor {
 			case op.copyItem:
 				return await this.#copy(record);
 			case op.moveItem: {
-				const folder = await this.#folder(record, Number(record.fields["folder"]));
+				const folder = await this.#folder(record, numberIn(record.fields, "folder"));
 				return await this.#alter(record, (item) => ({ ...item, folder }));
 			}
 			case op.alterItemTag:
@@ -156,13 +157,13 @@ export class Executor {
 
 	async #createMessage(record: RedoRecord): Promise<Change> {
 		const { mailboxId, fields, changeId } = record;
-		const id = Number(fields["id"]);
+		const id = numberIn(fields, "id");
 		const link = fields["bodyType"] === bodyType.link;
-		const path = String(fields["path"]);
+		const path = textIn(fields, "path");
 		const source = link ? this.#incoming.get(path) : undefined;
 		if (link && (source === undefined || !existsSync(source)))
-			throw new Error(`Missing link source blob ${path} (digest=${String(fields["digest"])})`);
-		const folder = await this.#folder(record, Number(fields["folder"]));
+			throw new Error(`Missing link source blob ${path} (digest=${textIn(fields, "digest")})`);
+		const folder = await this.#folder(record, numberIn(fields, "folder"));
 		if ((await this.#item(mailboxId, id)) !== null)
 			throw new AlreadyDone(`Message ${id} is already in mailbox ${mailboxId}`);
 		const blob = Blobs.pathOf(mailboxId, id, changeId);
@@ -171,14 +172,14 @@ export class Executor {
 			this.#blobs.incoming(`${process.pid}-${++this.#counter}.msg`, fields["data"] as Buffer);
 		this.#blobs.link(file, blob);
 		if (source === undefined) this.#blobs.remove(file);
-		const conversation = Number(fields["conversation"]);
+		const conversation = numberIn(fields, "conversation");
 		const row: ItemRow = {
 			type: itemType.message,
 			folder,
-			tags: Number(fields["flags"]) & unreadFlag ? ["\\Unread"] : [],
+			tags: numberIn(fields, "flags") & unreadFlag ? ["\\Unread"] : [],
 			change: changeId,
-			size: Number(fields["size"]),
-			digest: String(fields["digest"]),
+			size: numberIn(fields, "size"),
+			digest: textIn(fields, "digest"),
 			blob,
 			...(conversation > 0 ? { conversation } : {}),
 		};
@@ -198,9 +199,9 @@ export class Executor {
 
 	async #createFolder({ mailboxId, fields, changeId }: RedoRecord): Promise<Change> {
 		const [id, name, parent] = [
-			Number(fields["id"]),
-			String(fields["name"]),
-			Number(fields["parent"]),
+			numberIn(fields, "id"),
+			textIn(fields, "name"),
+			numberIn(fields, "parent"),
 		];
 		const items = await this.#items(mailboxId);
 		if (!items.some(([each]) => Number(each) === parent))
@@ -229,11 +230,13 @@ export class Executor {
 	 */
 	async #copy(record: RedoRecord): Promise<Change> {
 		const { mailboxId, fields, changeId } = record;
-		const folder = await this.#folder(record, Number(fields["folder"]));
+		const folder = await this.#folder(record, numberIn(fields, "folder"));
 		const pairs = fields["copies"] as { source: number; target: number }[];
 		const writes: Write[] = [];
 		const made: string[] = [];
-		const undo = () => made.forEach((each) => this.#blobs.remove(each));
+		const undo = () => {
+			for (const each of made) this.#blobs.remove(each);
+		};
 		try {
 			for (const { source, target } of pairs) {
 				const item = await this.#item(mailboxId, source);
@@ -290,7 +293,7 @@ export class Executor {
 	}
 
 	async #targets(record: RedoRecord, missingIsFine = false): Promise<[string, ItemRow][]> {
-		const type = Number(record.fields["type"]);
+		const type = numberIn(record.fields, "type");
 		const found: [string, ItemRow][] = [];
 		for (const id of idsOf(record)) {
 			const item = await this.#item(record.mailboxId, id);
@@ -331,7 +334,8 @@ const idsOf = ({ fields }: RedoRecord): number[] =>
 const itemsOf = (writes: readonly Write[]): number[] => [0, ...writes.map(([, id]) => Number(id))];
 
 function withTag(item: ItemRow, { fields }: RedoRecord): ItemRow {
-	const tag = fields["tag"] ?? `tag ${fields["tagId"]}`;
+	const tag =
+		fields["tag"] === undefined ? `tag ${numberIn(fields, "tagId")}` : textIn(fields, "tag");
 	const others = item.tags.filter((each) => each !== tag);
-	return { ...item, tags: fields["tagged"] === true ? [...others, String(tag)].sort() : others };
+	return { ...item, tags: fields["tagged"] === true ? [...others, tag].sort() : others };
 }
