@@ -41,7 +41,11 @@ const serverPackages = [
 	{ debian: "openssh-client", fedora: "openssh-clients", commands: ["ssh", "ssh-keygen"] },
 	{ debian: "slapd", fedora: "openldap-servers", commands: ["slapd", "slapadd", "slapcat"] },
 	{ debian: "ldap-utils", fedora: "openldap-clients", commands: ["ldapadd", "ldapsearch"] },
-	{ debian: "lmdb-utils", fedora: "lmdb", commands: ["mdb_copy", "mdb_stat", "mdb_dump"] },
+	{
+		debian: "lmdb-utils",
+		fedora: "lmdb",
+		commands: ["mdb_copy", "mdb_stat", "mdb_dump", "mdb_load"],
+	},
 	{ debian: "procps", fedora: "procps-ng", commands: ["ps"] },
 	{ debian: "util-linux", fedora: "util-linux", commands: ["unshare"] },
 ];

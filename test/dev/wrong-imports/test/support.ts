@@ -1,0 +1,1 @@
+export const support = "a fixture of imports.test.ts";
