@@ -7,8 +7,8 @@ import { writeEmptyLog } from "./redo/log-writer.ts";
 import { type Account, type AccountFile, accountFile } from "./store/accounts.ts";
 
 export type InstallOptions = {
-	/** user1@example.net, user2@…: so many accounts, without mailboxes until their first mail */
-	readonly accounts: number;
+	/** these, or so many of user1@example.net, user2@…; without mailboxes until their first mail */
+	readonly accounts: number | readonly Account[];
 	/** a real slapd; without, a process of that name and a file */
 	readonly ldap: false | LdapOptions;
 	/** `network` has a backup schedule: incremental ones move the archived redo logs away */
@@ -40,10 +40,10 @@ export const mailOf = (number: number): string => `user${number}@example.net`;
 export function install(host: Host, options: InstallOptions): void {
 	const serverId = randomUUID();
 	const settings = { ...defaultSettings, ...options.zimbraSettings };
-	const accounts = Array.from({ length: options.accounts }, (_, i): Account => {
-		const number = i + 1;
-		return { id: randomUUID(), mail: mailOf(number), name: `user${number}` };
-	});
+	const accounts =
+		typeof options.accounts === "number"
+			? Array.from({ length: options.accounts }, (_, i) => makeAccount(i + 1))
+			: [...options.accounts];
 	writeLocalConfig(host);
 	const edition = options.edition === "network" ? "NETWORK" : "FOSS";
 	writeFileSync(
@@ -64,6 +64,12 @@ export function install(host: Host, options: InstallOptions): void {
 		writeFileSync(host.path(accountFile), JSON.stringify(file, null, "\t"));
 	}
 }
+
+const makeAccount = (number: number): Account => ({
+	id: randomUUID(),
+	mail: mailOf(number),
+	name: `user${number}`,
+});
 
 function writeLocalConfig(host: Host): void {
 	const values = {

@@ -11,6 +11,7 @@ import { writeConf } from "./live-sync-conf.ts";
 import type { Acknowledged } from "./mailbox-client.ts";
 import { sweep } from "./processes.ts";
 import { makeKey } from "./sshd.ts";
+import type { Account } from "./store/accounts.ts";
 import { TcpProxy } from "./tcp-proxy.ts";
 
 export type PairOptions = {
@@ -18,8 +19,8 @@ export type PairOptions = {
 	readonly settings?: Readonly<Record<string, string>>;
 	/** `source` runs bin/*.ts, `dist` the built executables */
 	readonly program?: "source" | "dist";
-	/** how many accounts there are; 3 unless told */
-	readonly accounts?: number;
+	/** which accounts there are, or how many; 3 unless told */
+	readonly accounts?: number | readonly Account[];
 	/** false (as when not told): no slapd, only a process of that name; true: as Zimbra ships it */
 	readonly ldap?: boolean | LdapOptions;
 	/** `foss` unless told; `network` has zmschedulebackup */

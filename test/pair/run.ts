@@ -29,8 +29,8 @@ export function runToEnd(
 		child.stdin.end(input ?? "");
 		child.on("error", reject);
 		child.on("exit", (code, name) => {
-			// What was written before the exit is in the pipes; a daemon may hold them open for ever.
-			setTimeout(() => {
+			const finish = () => {
+				clearTimeout(timer);
 				child.stdout.destroy();
 				child.stderr.destroy();
 				resolve({
@@ -38,7 +38,10 @@ export function runToEnd(
 					stdout,
 					stderr,
 				});
-			}, 5);
+			};
+			// Mostly the output ends with the program; a daemon that it left may hold it open for ever.
+			child.once("close", finish);
+			const timer = setTimeout(finish, 200);
 		});
 	});
 }

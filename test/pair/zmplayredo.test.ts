@@ -1,8 +1,10 @@
 import assert from "node:assert/strict";
 import { cpSync, existsSync, readFileSync, truncateSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { test } from "node:test";
 import { logsIn } from "./committed.ts";
 import type { Host } from "./host.ts";
+import { mailOf } from "./install.ts";
 import { createPair, type Pair } from "./pair.ts";
 import { lives } from "./processes.ts";
 import { op } from "./redo/layouts.ts";
@@ -297,4 +299,43 @@ test("only the logs that are asked for are played, by name for archives and by h
 		executed.map(({ mailboxId }) => mailboxId).sort((a, b) => a - b),
 		[4, 4, 5, 5],
 	);
+});
+
+test("logs of Zimbra's own classes give the messages that their writer was told are safe", async () => {
+	const samples = join(import.meta.dirname, "../fixtures/redolog-samples/main");
+	const accounts = [3, 4, 5, 6].map((number) => ({
+		id: `0000000${number}-aaaa-4bbb-8ccc-00000000000${number}`,
+		mail: mailOf(number),
+		name: `user${number}`,
+	}));
+	await using pair = await createPair({ accounts, started: false });
+	const { b } = pair;
+	cpSync(samples, b.path("redolog"), { recursive: true });
+	await b.mustRun("ldap", "start");
+	await b.mustRun("mysql.server", "start");
+	assert.equal((await replay(b)).code, 0);
+	assert.deepEqual(
+		b.executions().filter(({ result }) => result.startsWith("failed")),
+		[],
+	);
+	const found = new Map(
+		[...(await b.dumpStore()).values()].map((each) => [
+			`${each.mailboxId}/${each.item}`,
+			each.sha256,
+		]),
+	);
+	const lines = readFileSync(join(samples, "truth.tsv"), "utf8").split("\n").slice(1, -1);
+	const told = lines.map((line) => line.split("\t"));
+	const deleted = new Set(
+		told
+			.filter(([, , , , , , what]) => what === "DeleteItem")
+			.map(([, , box, item]) => `${box}/${item}`),
+	);
+	let compared = 0;
+	for (const [, , box, item, sha256, , what] of told) {
+		if (what !== "CreateMessage" || deleted.has(`${box}/${item}`)) continue;
+		compared++;
+		assert.equal(found.get(`${box}/${item}`), sha256?.replace("link:", ""));
+	}
+	assert.ok(compared > 50);
 });
