@@ -13,7 +13,7 @@ export class LagClock {
 	readonly #freshMs: number;
 	#samples: Sample[] = [];
 
-	/** @param freshMs how long a heartbeat counts: the time after which a silent link counts as cut */
+	/** @param freshMs how long a heartbeat says what is now */
 	constructor(freshMs: number) {
 		this.#freshMs = freshMs;
 	}

@@ -8,13 +8,13 @@ import { publish } from "../../services/publish.ts";
 import { readRole } from "../../services/role.ts";
 import { keepTrying } from "../keep-trying.ts";
 import { type OpenStream, openStream } from "./live-stream.ts";
-import { purgeLive } from "./purge-live.ts";
 import { type ReceiveOptions, receiveOnce } from "./receive.ts";
 import type { ReceiverEvents } from "./receiver.ts";
 import { RedoStatus } from "./redo-status.ts";
 import { makeReplayer } from "./replay-loop.ts";
 import { establishReplayed } from "./replay-position.ts";
 import { replayerParts } from "./replayer-parts.ts";
+import { keepRetention } from "./retention.ts";
 import { SettledPosition } from "./settled.ts";
 
 const publishMs = 1000;
@@ -36,7 +36,7 @@ export async function runRedoLoop(
 	const signal = AbortSignal.any([outside, ended.signal]);
 	const { timeline } = await readRole(config.base.role);
 	await establishReplayed(config, timeline);
-	const status = new RedoStatus(config.remoteAddress, config.settings.link_timeout, log);
+	const status = new RedoStatus(config.remoteAddress, 2 * config.settings.heartbeat_interval, log);
 	const settled = new SettledPosition<LogPosition>(config.settings.replay_settle);
 	const replayer = makeReplayer({
 		...replayerParts(config, log),
@@ -69,7 +69,7 @@ export async function runRedoLoop(
 		watchStopFile(config, ended, signal),
 		receive({ config, timeline, status, events, log, signal, open }),
 		replayer.keepReplaying(signal),
-		purgeLive(config, () => status.replayed, log, signal),
+		keepRetention(config, () => status.replayed, log, signal),
 	];
 	try {
 		// The first to end, well or badly, ends the others.

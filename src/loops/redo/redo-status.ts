@@ -30,9 +30,9 @@ export class RedoStatus {
 		operationsAtRisk: 0,
 	};
 
-	constructor(peer: string, linkTimeoutMs: number, log: Logger) {
+	constructor(peer: string, heartbeatFreshMs: number, log: Logger) {
 		this.#peer = peer;
-		this.#lag = new LagClock(linkTimeoutMs);
+		this.#lag = new LagClock(heartbeatFreshMs);
 		this.#log = log;
 	}
 

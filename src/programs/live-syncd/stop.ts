@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { Refusal } from "../../errors.ts";
 import { formatPosition } from "../../formats/redolog/position.ts";
+import { lookbackEndsAt } from "../../loops/redo/look-back.ts";
 import { makeReplayer } from "../../loops/redo/replay-loop.ts";
 import { replayerParts } from "../../loops/redo/replayer-parts.ts";
 import type { Config } from "../../services/config.ts";
@@ -24,6 +25,7 @@ export async function stop(config: Config): Promise<number> {
 		await clearStopFile(config);
 	}
 	await replayRest(config);
+	await waitForLookback(config);
 	process.stdout.write("done\n");
 	return 0;
 }
@@ -58,6 +60,21 @@ async function replayRest(config: Config): Promise<void> {
 	}
 	const at = formatPosition(result.position);
 	process.stdout.write(`Replayed ${operations} operations; all is replayed up to ${at}\n`);
+}
+
+/**
+ * Zimbra's start-up recovery executes again what was committed in the last ten seconds before that
+ * start. `stop` alters nothing in redo.log, since the mirror may go on: it waits until they are past.
+ */
+async function waitForLookback(config: Config): Promise<void> {
+	const end = await lookbackEndsAt(config);
+	const leftMs = end === undefined ? 0 : end - Date.now();
+	if (end === undefined || leftMs <= 0) return;
+	const at = new Date(end).toISOString();
+	process.stdout.write(
+		`Waiting ${Math.ceil(leftMs / 1000)} s: Zimbra, started before ${at}, would execute the last operations again\n`,
+	);
+	await sleep(leftMs);
 }
 
 async function waitForLoops({ base, settings }: Config): Promise<void> {

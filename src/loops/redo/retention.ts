@@ -1,0 +1,48 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { describe } from "../../errors.ts";
+import type { Position } from "../../formats/redolog/position.ts";
+import type { Config } from "../../services/config.ts";
+import type { Logger } from "../../services/log/logger.ts";
+import { ask } from "../../services/ssh/connect.ts";
+import { removeReplayedArchives } from "./replayed-archives.ts";
+
+const lookMs = 5000;
+/** The live server keeps archives for days: it is enough to ask now and then. */
+const betweenMs = 15 * 60_000;
+
+/**
+ * Removes archives that nobody needs any more, here and on the live server, after replay has left
+ * another log behind. What may go there is decided there (invariant 5). Where incremental backups
+ * take the archives away nothing is asked of the live server, as in the original.
+ */
+export async function keepRetention(
+	config: Config,
+	replayed: () => Position | undefined,
+	log: Logger,
+	signal: AbortSignal,
+): Promise<void> {
+	let done: { sequence: number; at: number } | undefined;
+	while (!signal.aborted) {
+		await sleep(lookMs, undefined, { signal }).catch(() => undefined);
+		const sequence = replayed()?.sequence;
+		if (signal.aborted || sequence === undefined) continue;
+		done ??= { sequence, at: Number.NEGATIVE_INFINITY };
+		if (sequence <= done.sequence || performance.now() - done.at < betweenMs) continue;
+		done = { sequence, at: performance.now() };
+		try {
+			await removeReplayedArchives(config, log);
+			await purgeLive(config, log, signal);
+		} catch (error) {
+			if (!signal.aborted) log.warn({ reason: describe(error) }, "old archives were not removed");
+		}
+	}
+}
+
+async function purgeLive(config: Config, log: Logger, signal: AbortSignal): Promise<void> {
+	const timeoutMs = config.settings.command_timeout;
+	const backups = await ask(config, "query_incremental", signal, timeoutMs);
+	if (backups.stdout.trim() === "true") return;
+	const answer = await ask(config, "purge", signal, timeoutMs);
+	const facts = { exitCode: answer.exitCode, said: answer.stderr.trim() || undefined };
+	log.info(facts, "asked the live server to purge its archive");
+}
