@@ -10,6 +10,11 @@
  * input), `L`, `k` and the --copy-links family (they follow symlinks out of the tree), `R`, `f`,
  * `--files-from`, `--log-file` and `--backup-dir` (they write), `--remove-source-files` (it deletes
  * here), `--daemon`, `--config`, `--copy-devices`, `--debug`.
+ *
+ * What a command line cannot prevent: filter rules come on rsync's own connection, and one of them may
+ * name any file that this user can read, as a list of further rules. Nothing of it is sent, but an rsync
+ * before 3.5.0 quotes the line that it does not understand in its error message. Source: exclude.c; that
+ * 3.5.0 does not was tried.
  */
 export type RsyncParsed =
 	/** the words to run rsync with, without its name */

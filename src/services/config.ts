@@ -16,7 +16,7 @@ export type Config = {
 	readonly remoteAddress: string;
 };
 
-export const defaultConfigFile = "/opt/zimbra/live_sync/live_sync.conf";
+const defaultConfigFile = "/opt/zimbra/live_sync/live_sync.conf";
 
 /** What a program knows that can tell where its configuration lies. */
 export type ConfigHints = {

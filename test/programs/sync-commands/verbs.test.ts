@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { mkdir, readFile, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { parseHello } from "../../../src/formats/protocol/hello.ts";
 import { parseRedoSettings } from "../../../src/formats/protocol/redo-settings.ts";
 import { writePidFile } from "../../../src/services/pid-file.ts";
@@ -71,9 +72,7 @@ test("two servers that start at once both see that the other intends to", async 
 test("hello tells who is here and where the redo log ends", async () => {
 	await using server = await LiveServer.make();
 	const hello = parseHello((await server.ask("hello")).stdout);
-	const { size } = await import("node:fs/promises").then(({ stat }) =>
-		stat(server.path("redolog/redo.log")),
-	);
+	const { size } = await stat(server.path("redolog/redo.log"));
 	assert.deepEqual(
 		{ ...hello, clock: 0, diskFree: {} },
 		{
@@ -116,6 +115,31 @@ test("hello asks zmcontrol, which starts a JVM, once for each upgrade", async ()
 	await writeFile(server.path(".install_history"), "1: CONFIGURED patch 8.8.15_P20\n");
 	await server.ask("hello");
 	assert.equal(await readFile(join(server.directory, "runs"), "utf8"), "run\nrun\n");
+});
+
+test("of several that ask at once for a version that zmcontrol takes long to tell, one asks it", async () => {
+	await using server = await LiveServer.make();
+	const body = `echo run >>"${server.directory}/runs"; sleep 1; echo "Release 8.8.15 FOSS edition."`;
+	await server.script("zmcontrol", body);
+	const answers = await Promise.all(
+		[0, 1, 2].map(async (i) => {
+			await sleep(i * 400);
+			return parseHello((await server.ask("hello")).stdout)?.zimbra;
+		}),
+	);
+	assert.deepEqual(answers, Array(3).fill("Release 8.8.15 FOSS edition"));
+	assert.equal(await readFile(join(server.directory, "runs"), "utf8"), "run\n");
+});
+
+test("a zmcontrol that fails is not asked at each hello, and the version is unknown", async () => {
+	await using server = await LiveServer.make();
+	await server.script("zmcontrol", `echo run >>"${server.directory}/runs"; exit 1`);
+	for (let i = 0; i < 2; i++) {
+		const hello = parseHello((await server.ask("hello")).stdout);
+		assert.equal(hello?.zimbra, undefined);
+		assert.equal(hello?.protocol, 1);
+	}
+	assert.equal(await readFile(join(server.directory, "runs"), "utf8"), "run\n");
 });
 
 test("hello says that mailboxd runs where its process does, not where a stale pid file is", async () => {
