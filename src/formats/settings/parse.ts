@@ -145,9 +145,9 @@ function inRange(value: number | undefined, { range }: Setting): number | undefi
 
 /** Words parted by blanks; single quotes hold one together. Undefined for no word or an open quote. */
 function splitCommand(text: string): string[] | undefined {
+	const quotes = text.split("'").length - 1;
 	const words = text.match(/(?:[^\s']|'[^']*')+/g) ?? [];
-	const rest = words.join("").replaceAll(/'[^']*'/g, "");
-	if (words.length === 0 || rest.includes("'")) return undefined;
+	if (words.length === 0 || quotes % 2 === 1) return undefined;
 	return words.map((word) => word.replaceAll("'", ""));
 }
 

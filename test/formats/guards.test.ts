@@ -1,0 +1,67 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { judgePeer, judgeRedoSettings, type LocalFacts } from "../../src/formats/guards.ts";
+import type { Hello } from "../../src/formats/protocol/hello.ts";
+
+const local: LocalFacts = {
+	address: "10.0.0.2",
+	peer: "10.0.0.1",
+	role: { version: 1, role: "mirror", timeline: 1, since: 0 },
+	zimbra: "Release 8.8.15",
+	serverId: "id",
+	mailboxd: undefined,
+	clock: 1_000_000,
+	clockOffsetMaxMs: 30_000,
+};
+
+const hello: Hello = {
+	protocol: 1,
+	program: "2.0.0",
+	zimbra: "Release 8.8.15",
+	redolog: { serverId: "id", sequence: 1, createTime: 1, size: 512, open: true },
+	role: "unknown",
+	timeline: 1,
+	mailboxd: "running",
+	liveSyncd: "stopped",
+	capabilities: [],
+	clock: 1_000_000,
+	diskFree: {},
+};
+
+test("invariant 7: a peer that is live, the same server and no mirror may be followed", () => {
+	assert.equal(judgePeer(local, hello), undefined);
+});
+
+const cases: [string, Partial<LocalFacts>, Partial<Hello>, string][] = [
+	["this server is the live one", { role: { ...local.role, role: "live" } }, {}, "is-live"],
+	["the peer's mailboxd does not run", {}, { mailboxd: "stopped" }, "peer-not-live"],
+	["the peer's mailboxd is in an unknown state", {}, { mailboxd: "unknown" }, "peer-not-live"],
+	[
+		"mailboxd runs here and not there",
+		{ mailboxd: "process 7" },
+		{ mailboxd: "stopped" },
+		"is-live",
+	],
+	["the peer runs live-syncd", {}, { liveSyncd: "running" }, "both-mirrors"],
+	["the peer is about to run live-syncd", {}, { liveSyncd: "starting" }, "both-mirrors"],
+	["the peer is a mirror", {}, { role: "mirror" }, "peer-not-live"],
+	["the peer has no redo log", {}, { redolog: undefined }, "peer-not-live"],
+	["the redo logs are of different servers", { serverId: "other" }, {}, "server-id"],
+	["Zimbra's versions differ", { zimbra: "Release 9.0.0" }, {}, "zimbra-version"],
+	["the peer speaks another protocol", {}, { protocol: 2 }, "old-agent"],
+	["the clocks are far apart", { clock: 1_031_000 }, {}, "clock-offset"],
+];
+for (const [what, ours, theirs, code] of cases) {
+	test(`invariant 7: refused where ${what}`, () => {
+		const refusal = judgePeer({ ...local, ...ours }, { ...hello, ...theirs });
+		assert.equal(refusal?.code, code);
+		assert.ok((refusal?.hint.length ?? 0) > 10, "it says what to do");
+	});
+}
+
+test("a live server that deletes or does not write its redo log cannot be mirrored", () => {
+	assert.equal(judgeRedoSettings("a", { enabled: true, deleteOnRollover: false }), undefined);
+	assert.match(judgeRedoSettings("a", { enabled: false })?.hint ?? "", /RedoLogEnabled TRUE/);
+	const deleting = judgeRedoSettings("a", { enabled: true, deleteOnRollover: true });
+	assert.match(deleting?.hint ?? "", /DeleteOnRollover FALSE/);
+});

@@ -1,0 +1,47 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { LagClock } from "../../src/formats/lag.ts";
+
+const at = (offset: number, sequence = 1) => ({ sequence, offset });
+
+test("lag is unknown before the live server was heard of", () => {
+	assert.equal(new LagClock(2000).lagSeconds(at(0), 1000), undefined);
+});
+
+test("nothing missing: lag is 0 while a heartbeat is fresh, then the time since it", () => {
+	const lag = new LagClock(2000);
+	lag.heard(at(100), 1000);
+	assert.equal(lag.lagSeconds(at(100), 2000), 0);
+	assert.equal(lag.lagSeconds(at(100), 11_000), 10);
+});
+
+test("lag is the time since the live log stood at the position", () => {
+	const lag = new LagClock(2000);
+	lag.heard(at(100), 0);
+	lag.heard(at(200), 1000);
+	lag.heard(at(50, 2), 2000);
+	assert.equal(lag.lagSeconds(at(100), 2500), 2.5);
+	assert.equal(lag.lagSeconds(at(150), 2500), 2.5);
+	assert.equal(lag.lagSeconds(at(200), 2500), 1.5);
+	assert.equal(lag.lagSeconds(at(50, 2), 2500), 0);
+});
+
+test("a position from before the first heartbeat has an unknown lag, never a small one", () => {
+	const lag = new LagClock(2000);
+	lag.heard(at(1000), 0);
+	assert.equal(lag.lagSeconds(at(10), 5000), undefined);
+});
+
+test("an idle live log ages nothing: the same position heard again is news", () => {
+	const lag = new LagClock(2000);
+	lag.heard(at(100), 0);
+	lag.heard(at(100), 60_000);
+	lag.heard(at(200), 61_000);
+	assert.equal(lag.lagSeconds(at(100), 61_500), 1.5);
+});
+
+test("a long outage keeps the oldest sample, in bounded room", () => {
+	const lag = new LagClock(2000);
+	for (let i = 0; i < 100_000; i++) lag.heard(at(i), i * 1000);
+	assert.equal(lag.lagSeconds(at(0), 100_000_000), 100_000);
+});

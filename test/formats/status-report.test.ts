@@ -1,0 +1,84 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { LdapState, RedoState } from "../../src/formats/state.ts";
+import { reportStatus, statusCode } from "../../src/formats/status-report.ts";
+
+const at = { wall: 0, monotonic: 0, bootId: "b" };
+const redo: RedoState = {
+	version: 1,
+	pid: 7,
+	at,
+	phase: "streaming",
+	peer: "10.0.0.1",
+	flushed: { sequence: 3, offset: 100 },
+	replayed: { sequence: 2, offset: 50 },
+	live: { position: { sequence: 3, offset: 100 }, clock: 0 },
+	heardAt: at,
+	flushLagBytes: 0,
+	flushLagSeconds: 0,
+	replay: {
+		phase: "idle",
+		runs: 1,
+		operations: 5,
+		failedOperations: 0,
+		operationsAtRisk: 0,
+		lagSeconds: 61,
+	},
+	problems: [],
+};
+const ldap: LdapState = {
+	version: 1,
+	pid: 8,
+	at,
+	phase: "watching",
+	peer: "10.0.0.1",
+	rounds: 1,
+	problems: [],
+};
+
+const facts = (redoPid: number | undefined, ldapPid: number | undefined) => ({
+	redo: { pid: redoPid, state: redo, ageMs: 300 },
+	ldap: { pid: ldapPid, state: ldap, ageMs: 300 },
+	heardAgeMs: 400,
+});
+
+test("exit codes are those of the 2011 script: 0 both loops, 1 one of them, 3 none", () => {
+	assert.equal(statusCode(facts(7, 8)), 0);
+	assert.equal(statusCode(facts(7, undefined)), 1);
+	assert.equal(statusCode(facts(undefined, 8)), 1);
+	assert.equal(statusCode(facts(undefined, undefined)), 3);
+});
+
+test("the first two lines are those of the 2011 script", () => {
+	const both = reportStatus(facts(7, 8)).split("\n");
+	assert.deepEqual(both.slice(0, 2), ["redo log sync process OK", "ldap sync process OK"]);
+	const none = reportStatus(facts(undefined, undefined)).split("\n");
+	assert.deepEqual(none.slice(0, 2), ["redolog sync process stopped", "ldap sync process stopped"]);
+});
+
+test("invariant 9: what is not known is said as unknown, what is old is said to be old", () => {
+	const { flushed, live, heardAt, flushLagBytes, flushLagSeconds, ...blind } = redo;
+	const report = reportStatus({
+		redo: { pid: 7, state: blind, ageMs: 300 },
+		ldap: { pid: undefined, state: undefined, ageMs: undefined },
+		heardAgeMs: undefined,
+	});
+	assert.match(report, /live end {2}unknown, the live server was not heard of/);
+	assert.match(report, /flushed {3}unknown, lag unknown/);
+	const stale = { ...facts(7, 8), redo: { pid: 7, state: redo, ageMs: 60_000 } };
+	assert.match(reportStatus(stale), /as it was 60 s ago: the loop has published nothing since/);
+});
+
+test("each problem stands there with its weight, its code and what to do", () => {
+	const problems = [
+		{ code: "archive-gone", message: "log 4 is gone", hint: "read on", since: 0, critical: true },
+	];
+	const report = reportStatus({
+		...facts(7, 8),
+		redo: { pid: 7, state: { ...redo, problems }, ageMs: 1 },
+	});
+	assert.match(
+		report,
+		/CRITICAL redo, since .*: log 4 is gone {2}\[archive-gone\]\n {2}try: read on/,
+	);
+});

@@ -1,0 +1,103 @@
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { test } from "node:test";
+import { moveDurably, writeDurably } from "../../src/services/files.ts";
+import { readPidFile, removePidFile, writePidFile } from "../../src/services/pid-file.ts";
+import { identify, isAlive, ownIdentity } from "../../src/services/processes.ts";
+import { ProvenanceFile, readProvenance } from "../../src/services/redolog/provenance.ts";
+
+function directory(): { path: string } & Disposable {
+	const path = mkdtempSync(join(tmpdir(), "files-"));
+	return { path, [Symbol.dispose]: () => rmSync(path, { recursive: true }) };
+}
+
+test("a durable write replaces the file and leaves nothing else behind", async () => {
+	using at = directory();
+	const file = join(at.path, "f");
+	await writeDurably(file, "one");
+	await writeDurably(file, "two");
+	assert.equal(readFileSync(file, "utf8"), "two");
+	await moveDurably(file, join(at.path, "g"));
+	assert.deepEqual(readdirSync(at.path), ["g"]);
+});
+
+test("a pid is believed only with the start time of its process", async () => {
+	using at = directory();
+	const file = join(at.path, "x.pid");
+	const own = ownIdentity();
+	await writePidFile(file, own);
+	assert.equal(readFileSync(file, "utf8").split("\n")[0], String(process.pid));
+	assert.equal((await readPidFile(file))?.pid, process.pid);
+	// The same number given to another process, or to the same one in another boot.
+	await writePidFile(file, { ...own, startTime: own.startTime - 1 });
+	assert.equal(await readPidFile(file), undefined);
+	await writePidFile(file, { ...own, bootId: "earlier" });
+	assert.equal(await readPidFile(file), undefined);
+	writeFileSync(file, `${process.pid}\n`);
+	assert.equal(await readPidFile(file), undefined, "a bare pid proves nothing");
+});
+
+test("a pid file of somebody who lives is not removed", async () => {
+	using at = directory();
+	const file = join(at.path, "x.pid");
+	await writePidFile(file, ownIdentity());
+	await removePidFile(file, process.pid + 1);
+	assert.equal(readdirSync(at.path).length, 1);
+	await removePidFile(file);
+	assert.equal(readdirSync(at.path).length, 0);
+});
+
+test("a zombie does not live", async () => {
+	const child = spawn("true");
+	const identity = identify(child.pid ?? 0);
+	assert.ok(identity);
+	await new Promise((resolve) => child.once("exit", resolve));
+	assert.equal(isAlive(identity), false);
+});
+
+const record = {
+	identity: { serverId: "id", sequence: 1, createTime: 2, timeline: 1 },
+	from: 512,
+	upTo: 512,
+	digest: "00",
+	headers: ["11"],
+	receiving: true,
+};
+
+test("the provenance record survives a write that was torn at any byte", async () => {
+	using at = directory();
+	const path = join(at.path, "record");
+	{
+		await using file = await ProvenanceFile.open(path);
+		await file.update(() => record);
+		await file.update((known) => ({ ...(known ?? record), upTo: 1024 }));
+	}
+	const before = readFileSync(path);
+	{
+		await using file = await ProvenanceFile.open(path);
+		assert.equal(file.current?.upTo, 1024);
+		await file.update((known) => ({ ...(known ?? record), upTo: 2048 }));
+	}
+	const after = readFileSync(path);
+	for (let torn = 0; torn <= after.length; torn += 37) {
+		writeFileSync(path, Buffer.concat([after.subarray(0, torn), before.subarray(torn)]));
+		const upTo = (await readProvenance(path))?.upTo;
+		assert.ok(upTo === 1024 || upTo === 2048, `torn at ${torn}: ${upTo}`);
+	}
+});
+
+test("changes of the provenance record that overlap are all kept", async () => {
+	using at = directory();
+	const path = join(at.path, "record");
+	await using file = await ProvenanceFile.open(path);
+	await file.update(() => record);
+	await Promise.all([
+		file.update((known) => ({ ...(known ?? record), upTo: 4096 })),
+		file.update((known) => ({ ...(known ?? record), headers: ["22"] })),
+	]);
+	const kept = await readProvenance(path);
+	assert.deepEqual([kept?.upTo, kept?.headers], [4096, ["22"]]);
+});

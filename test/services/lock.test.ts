@@ -1,0 +1,122 @@
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, utimesSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { test } from "node:test";
+import { pino } from "pino";
+import { type LockOptions, readLockOwner, takeLock } from "../../src/services/lock.ts";
+import { identify } from "../../src/services/processes.ts";
+
+const log = pino({ level: "silent" });
+const options = (more: Partial<LockOptions> = {}): LockOptions => ({
+	purpose: "test",
+	signal: new AbortController().signal,
+	log,
+	anyLoopLives: async () => false,
+	...more,
+});
+
+function place(): { lock: string } & Disposable {
+	const directory = mkdtempSync(join(tmpdir(), "lock-"));
+	return {
+		lock: join(directory, "live_sync.lock"),
+		[Symbol.dispose]: () => rmSync(directory, { recursive: true }),
+	};
+}
+
+/** Takes the lock in a process of its own and dies with it, as by kill -9. */
+async function dieHolding(lock: string, withChild: boolean): Promise<number | undefined> {
+	const code = `
+		import { spawn } from "node:child_process";
+		import { takeLock } from ${JSON.stringify(join(import.meta.dirname, "../../src/services/lock.ts"))};
+		import { identify } from ${JSON.stringify(join(import.meta.dirname, "../../src/services/processes.ts"))};
+		const log = { warn() {} };
+		const held = await takeLock(${JSON.stringify(lock)}, { purpose: "dying", signal: new AbortController().signal, log, anyLoopLives: async () => false });
+		let child;
+		if (${withChild}) {
+			child = spawn("sleep", ["60"], { detached: true, stdio: "ignore" });
+			await held.addChild(identify(child.pid));
+		}
+		process.stdout.write(String(child?.pid ?? 0), () => process.kill(process.pid, "SIGKILL"));
+	`;
+	const process_ = spawn(process.execPath, ["--input-type=module", "--eval", code], {
+		stdio: ["ignore", "pipe", "inherit"],
+	});
+	let out = "";
+	process_.stdout.on("data", (text) => {
+		out += text;
+	});
+	await new Promise((resolve) => process_.once("close", resolve));
+	return Number(out) || undefined;
+}
+
+test("the lock is a directory made with mkdir, empty, with its owner recorded beside it", async () => {
+	using at = place();
+	const held = await takeLock(at.lock, options({ purpose: "replay" }));
+	assert.deepEqual(readdirSync(at.lock), []);
+	const owner = await readLockOwner(at.lock);
+	assert.equal(owner?.process.pid, process.pid);
+	assert.equal(owner?.purpose, "replay");
+	await held.release();
+	await held.release();
+	assert.equal(existsSync(at.lock), false);
+});
+
+test("a lock that is held is waited for, and the wait ends by the signal or the deadline", async () => {
+	using at = place();
+	const held = await takeLock(at.lock, options());
+	const waiting = new AbortController();
+	const second = takeLock(at.lock, options({ signal: waiting.signal }));
+	waiting.abort(new Error("no more"));
+	await assert.rejects(second);
+	await assert.rejects(takeLock(at.lock, options({ timeoutMs: 1 })), /held by process .* \(test\)/);
+	const third = takeLock(at.lock, options());
+	await held.release();
+	await (await third).release();
+});
+
+test("a lock whose holder was killed is taken over", async () => {
+	using at = place();
+	await dieHolding(at.lock, false);
+	assert.ok(existsSync(at.lock));
+	const held = await takeLock(at.lock, options({ timeoutMs: 5000 }));
+	assert.equal((await readLockOwner(at.lock))?.process.pid, process.pid);
+	await held.release();
+});
+
+test("a lock whose holder was killed, but not what it had started, is not taken over", async () => {
+	using at = place();
+	const child = await dieHolding(at.lock, true);
+	assert.ok(child !== undefined);
+	await assert.rejects(takeLock(at.lock, options({ timeoutMs: 300 })), /held by/);
+	process.kill(child, "SIGKILL");
+	while (identify(child) !== undefined) await new Promise((resolve) => setTimeout(resolve, 10));
+	await (await takeLock(at.lock, options({ timeoutMs: 5000 }))).release();
+});
+
+test("a lock without an owner record is dead after ten seconds, and only if no loop lives", async () => {
+	using at = place();
+	mkdirSync(at.lock);
+	await assert.rejects(takeLock(at.lock, options({ timeoutMs: 200 })));
+	const old = Date.now() / 1000 - 11;
+	utimesSync(at.lock, old, old);
+	const living = { anyLoopLives: async () => true, timeoutMs: 200 };
+	await assert.rejects(takeLock(at.lock, options(living)));
+	await (await takeLock(at.lock, options({ timeoutMs: 5000 }))).release();
+});
+
+test("many who want a dead holder's lock: one after the other has it, never two", async () => {
+	using at = place();
+	await dieHolding(at.lock, false);
+	let inside = 0;
+	await Promise.all(
+		Array.from({ length: 8 }, async () => {
+			const held = await takeLock(at.lock, options({ timeoutMs: 20_000 }));
+			assert.equal(++inside, 1);
+			await new Promise((resolve) => setTimeout(resolve, 5));
+			inside--;
+			await held.release();
+		}),
+	);
+});
