@@ -1,16 +1,28 @@
-import { connect, type Socket } from "node:net";
-import { createInterface } from "node:readline";
+import { renameSync, rmSync } from "node:fs";
+import { connect, type Server, type Socket } from "node:net";
+import { createInterface, type Interface } from "node:readline";
 
 /** Requests and answers as JSON lines with a number, so that answers may come in any order. */
 export function answerLines(socket: Socket, answer: (request: unknown) => Promise<unknown>): void {
 	socket.on("error", () => {});
-	createInterface({ input: socket }).on("line", (line) => {
+	linesOf(socket).on("line", (line) => {
 		const { number, request } = JSON.parse(line) as { number: number; request: unknown };
 		answer(request).then(
 			(result) => socket.write(`${JSON.stringify({ number, result })}\n`),
 			(error: Error) => socket.write(`${JSON.stringify({ number, error: error.message })}\n`),
 		);
 	});
+}
+
+/** The socket's errors come out of the reader of its lines too. */
+const linesOf = (socket: Socket): Interface =>
+	createInterface({ input: socket }).on("error", () => {});
+
+/** Listens at a path that exists only once connections are accepted. */
+export function listenAt(server: Server, path: string): void {
+	rmSync(path, { force: true });
+	rmSync(`${path}.new`, { force: true });
+	server.listen(`${path}.new`, () => renameSync(`${path}.new`, path));
 }
 
 /** The other end. Every question that has no answer when the connection ends is rejected. */
@@ -23,7 +35,7 @@ export class LineClient implements Disposable {
 
 	private constructor(socket: Socket, name: string) {
 		this.#socket = socket;
-		createInterface({ input: socket }).on("line", (line) => this.#receive(line));
+		linesOf(socket).on("line", (line) => this.#receive(line));
 		socket.on("error", () => {});
 		socket.on("close", () => {
 			this.#lost = new Error(`${name} is gone`);

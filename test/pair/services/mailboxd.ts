@@ -9,7 +9,7 @@ import { openDirectory } from "../store/accounts.ts";
 import { Blobs } from "../store/blobs.ts";
 import { Database } from "../store/database.ts";
 import { AlreadyDone, Executor } from "../store/executor.ts";
-import { answerLines } from "./line-protocol.ts";
+import { answerLines, listenAt } from "./line-protocol.ts";
 import { Mailboxes } from "./mailboxes.ts";
 import {
 	databaseSocket,
@@ -64,7 +64,7 @@ await mailboxes.load();
 const server = createServer((socket) =>
 	answerLines(socket, (request) => mailboxes.answer(request as never)),
 );
-server.listen(mailboxSocket);
+listenAt(server, mailboxSocket);
 
 process.on("SIGTERM", () => void stop());
 

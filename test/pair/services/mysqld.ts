@@ -7,7 +7,7 @@ import { closeSync, fsyncSync, openSync, renameSync, rmSync, writeSync } from "n
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { readTables, type Tables, type Write } from "../store/tables.ts";
-import { answerLines } from "./line-protocol.ts";
+import { answerLines, listenAt } from "./line-protocol.ts";
 import { journal } from "./place.ts";
 
 const [directory = "", socketPath = ""] = process.argv.slice(2);
@@ -69,9 +69,9 @@ function stop(): void {
 	process.exit(0);
 }
 
-rmSync(socketPath, { force: true });
 setInterval(flush, 1000);
 process.on("SIGTERM", stop);
-createServer((socket) => answerLines(socket, async (request) => answer(request as Request))).listen(
+listenAt(
+	createServer((socket) => answerLines(socket, async (request) => answer(request as Request))),
 	socketPath,
 );
