@@ -24,7 +24,7 @@ import {
 	markMailboxLog,
 	readMailboxLog,
 } from "../../services/zimbra/mailbox-log.ts";
-import { play, playerProcesses, readEvidence } from "../../services/zimbra/zmplayredo.ts";
+import { clearPidFile, play, playerProcesses, readEvidence } from "../../services/zimbra/zmplayredo.ts";
 
 export type RunParts = { readonly config: Config; readonly run: Run; readonly log: Logger };
 
@@ -59,6 +59,7 @@ export async function execute(
 	const { token, from, unknownEnds } = prepared;
 	const directory = runDirectory(config, token);
 	const database = makeDatabase({ run, config });
+	await clearPidFile(config, parts.log);
 	let record: RunRecord = {
 		version: 1,
 		token,

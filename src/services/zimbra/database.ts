@@ -39,13 +39,14 @@ export function makeDatabase({ run, config }: ServiceParts): Database {
 			return rows?.map(([path = ""]) => (path.startsWith("/") ? path : join(home, path)));
 		},
 		async mailboxesOf(accountIds) {
-			const ids = accountIds.filter((id) => /^[\w-]+$/.test(id));
-			if (ids.length === 0) return new Map();
-			const list = ids.map((id) => `'${id}'`).join(",");
-			const rows = await ask(
-				`SELECT account_id, id FROM zimbra.mailbox WHERE account_id IN (${list})`,
-			);
-			return rows && new Map(rows.map(([account = "", id]) => [account, Number(id)]));
+			const found = new Map<string, number>();
+			for (const account of accountIds.filter((id) => /^[\w-]+$/.test(id))) {
+				const rows = await ask(`SELECT id FROM zimbra.mailbox WHERE account_id = '${account}'`);
+				if (rows === undefined) return undefined;
+				const id = rows[0]?.[0];
+				if (id !== undefined) found.set(account, Number(id));
+			}
+			return found;
 		},
 		async existingItems(mailboxId, itemIds) {
 			const ids = itemIds.filter(Number.isSafeInteger);
