@@ -39,7 +39,7 @@ export class Malformed extends Error {}
 const windowSize = 256 * 1024;
 
 /** Nothing that is read in one piece is longer: a path, an id, a fixed run of fields. */
-export const longestPiece = 16 * 1024;
+const longestPiece = 16 * 1024;
 
 /**
  * A place in a source, moving forward over a window of its bytes. It never reads at or past `limit`,

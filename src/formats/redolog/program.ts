@@ -1,4 +1,4 @@
-import { type Cursor, CutShort, Malformed } from "./cursor.ts";
+import { type Cursor, Malformed } from "./cursor.ts";
 import { type Field, longestString, type Scalar, scalarSize } from "./fields.ts";
 import type { Body } from "./record.ts";
 
@@ -115,7 +115,7 @@ function toStep(field: Field, minor: number, named: boolean, single: boolean): S
 
 /**
  * Moves the cursor over the fields of a record.
- * Throws {@link CutShort} where the bytes end before the fields, {@link Malformed} where they cannot
+ * Throws CutShort where the bytes end before the fields, {@link Malformed} where they cannot
  * be such fields.
  */
 export function run(program: Program, cursor: Cursor, found: Findings, sink?: Sink): void {

@@ -22,13 +22,6 @@ export type TransactionId = {
 /** `1795443907.12`, also good as a key. */
 export const formatTransaction = (id: TransactionId): string => `${id.time}.${id.counter}`;
 
-/** The reverse of {@link formatTransaction}; undefined for anything else. */
-export function parseTransaction(text: string): TransactionId | undefined {
-	const match = /^(-?\d{1,10})\.(-?\d{1,10})$/.exec(text);
-	if (match === null) return undefined;
-	return { time: Number(match[1]), counter: Number(match[2]) };
-}
-
 /** Bytes of a message or file, as they stand in the log (gzipped if the blob was). */
 export type Body = { readonly offset: number; readonly length: number };
 

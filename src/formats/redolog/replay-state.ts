@@ -127,27 +127,15 @@ export class ReplayState {
 		// Crash recovery commits again what was committed shortly before: nothing is open then.
 		if (transaction === undefined) return undefined;
 		this.open.delete(id);
-		const { opcode, mailboxId, place: change, blobPath, linkPath, accountId, oddity } = transaction;
-		const operation: CommittedOperation = {
-			id,
-			opcode,
-			name: transaction.name ?? operationName(opcode),
-			mailboxId,
-			timestamp: record.timestamp,
-			change,
-			commit,
-			fate: executed ? "left out" : fateOf(transaction),
-			...(accountId !== undefined && { accountId }),
-			...(linkPath !== undefined && { linkPath }),
-			...(oddity !== undefined && { oddity }),
-		};
+		const { blobPath, place: change } = transaction;
+		const operation = toCommitted(transaction, record.timestamp, commit);
+		if (executed) operation.fate = "left out";
 		if (blobPath !== undefined) {
 			this.blobs.delete(blobPath);
 			this.blobs.set(blobPath, { path: blobPath, change, commit, timestamp: record.timestamp });
 		}
-		return operation.fate !== "left out" && leaveOut(operation)
-			? { ...operation, fate: "left out" }
-			: operation;
+		if (!executed && leaveOut(operation)) operation.fate = "left out";
+		return operation;
 	}
 
 	/** The position that stands for this state. Forgets blobs that are too old to be linked. */
@@ -172,19 +160,44 @@ export class ReplayState {
 	}
 }
 
+type Mutable<T> = { -readonly [K in keyof T]: T[K] };
+
+// Both are made for each of millions of records; spreads of what may be there take most of the time.
+
 function toOpen(record: LogRecord, place: Place): OpenTransaction {
-	const { opcode, mailboxId, name, blobPath, linkPath, accountId, oddity } = record;
-	return {
-		id: formatTransaction(record.transaction),
+	const { opcode, mailboxId } = record;
+	const id = formatTransaction(record.transaction);
+	const open: Mutable<OpenTransaction> = { id, opcode, mailboxId, place };
+	if (record.name !== operationName(opcode)) open.name = record.name;
+	if (record.blobPath !== undefined) open.blobPath = record.blobPath;
+	if (record.linkPath !== undefined) open.linkPath = record.linkPath;
+	if (record.accountId !== undefined) open.accountId = record.accountId;
+	if (record.oddity !== undefined) open.oddity = record.oddity;
+	return open;
+}
+
+function toCommitted(
+	open: OpenTransaction,
+	timestamp: number,
+	commit: Place,
+): Mutable<CommittedOperation> {
+	const { id, opcode, mailboxId, place: change } = open;
+	const name = open.name ?? operationName(opcode);
+	const fate = fateOf(open);
+	const operation: Mutable<CommittedOperation> = {
+		id,
 		opcode,
+		name,
 		mailboxId,
-		place,
-		...(name !== operationName(opcode) && { name }),
-		...(blobPath !== undefined && { blobPath }),
-		...(linkPath !== undefined && { linkPath }),
-		...(accountId !== undefined && { accountId }),
-		...(oddity !== undefined && { oddity }),
+		timestamp,
+		change,
+		commit,
+		fate,
 	};
+	if (open.linkPath !== undefined) operation.linkPath = open.linkPath;
+	if (open.accountId !== undefined) operation.accountId = open.accountId;
+	if (open.oddity !== undefined) operation.oddity = open.oddity;
+	return operation;
 }
 
 function fateOf({ oddity, unwalkable }: OpenTransaction): Fate {

@@ -111,6 +111,9 @@ export const createLink = (head: Named, folder: number) =>
 		i32(5),
 		i32(folder),
 	);
+/** The switch of ActiveSync, for whose number Zimbra's reader has no class. */
+export const activeSync = (head: Named) =>
+	record({ ...head, opcode: 91 }, i32(2), Buffer.from([1]));
 /** A record of an operation that nobody knows. */
 export const foreign = (head: Head, size: number) => record(head, Buffer.alloc(size, 7));
 

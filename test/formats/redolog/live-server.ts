@@ -11,7 +11,7 @@ type Pending = {
 	/** what a link must get */
 	body?: string;
 	path?: string;
-	committedAt?: number;
+	executable?: false;
 };
 
 /**
@@ -83,6 +83,14 @@ export class LiveServer {
 		const inside = build.commit({ opcode: 46, counter: this.#draw(counter + 1) });
 		if (this.#draw(4) === 0)
 			return { counter, opcode: 27, bytes: build.inlineMessage({ counter }, inside) };
+		if (this.#draw(12) === 0) {
+			// What Zimbra cannot read back: nobody can execute it.
+			const odd = this.#draw(2) === 0;
+			const bytes = odd
+				? build.createLink({ counter }, this.#draw(400))
+				: build.activeSync({ counter });
+			return { counter, opcode: odd ? 35 : 91, bytes, executable: false };
+		}
 		return { counter, opcode: 46, bytes: build.setConfig({ counter }, `section ${counter}`) };
 	}
 
@@ -162,7 +170,7 @@ export class LiveServer {
 		const id = `${build.startTime}.${pending.counter}`;
 		if (pending.opcode === 26)
 			this.#blobs.push({ path: pending.path ?? "", body: pending.body ?? "", at: this.#now });
-		else {
+		else if (pending.executable !== false) {
 			this.committed.push({ id, ...place });
 			if (pending.body !== undefined) this.links.set(id, pending.body);
 		}

@@ -56,7 +56,9 @@ export class Mirror {
 		const logs = logsOf(server).filter((log) => log.identity.sequence >= this.#removedBelow);
 		const range = { logs, from: this.position, to };
 		const plan = await planReplay(range);
-		const told = [...committedOperations(range)].filter(({ opcode }) => opcode !== 26);
+		const told = [...committedOperations(range)].filter(
+			({ opcode, fate }) => opcode !== 26 && fate === "executed",
+		);
 		const files = plan.files.map((file) =>
 			file.kind === "archive"
 				? server.file(file.log.identity.sequence)
