@@ -11,7 +11,7 @@ import {
 	transactionName,
 } from "../redo/record.ts";
 import type { RedoLog } from "../redo/redo-log.ts";
-import type { Directory } from "../store/accounts.ts";
+import type { Account, Directory } from "../store/accounts.ts";
 import type { Blobs } from "../store/blobs.ts";
 import type { Database } from "../store/database.ts";
 import type { Executor } from "../store/executor.ts";
@@ -40,6 +40,7 @@ export class Mailboxes {
 		string,
 		{ held: PromiseWithResolvers<void>; end: PromiseWithResolvers<boolean> }
 	>();
+	readonly #accounts = new Map<string, Account>();
 	#nextMailbox = 3;
 	#working = new Set<Promise<unknown>>();
 	#blobCounter = 0;
@@ -284,8 +285,9 @@ export class Mailboxes {
 
 	/** The mailbox of an address; made, in a transaction of its own, when its first mail comes. */
 	async #open(mail: string, committed: Committed[]): Promise<Loaded> {
-		const account = await this.#parts.directory.accountByMail(mail);
+		const account = this.#accounts.get(mail) ?? (await this.#parts.directory.accountByMail(mail));
 		if (account === undefined) throw new Error(`no such account: ${mail}`);
+		this.#accounts.set(mail, account); // Zimbra keeps accounts too
 		const known = this.#byAccount.get(account.id);
 		if (known !== undefined) return await known;
 		const making = this.#createMailbox(account.id, committed);
