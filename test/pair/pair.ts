@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { copyFileSync, mkdtempSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { constants, tmpdir } from "node:os";
 import { join } from "node:path";
@@ -112,15 +112,14 @@ export class Pair {
 /** Makes the two hosts. Use `await using`, so that nothing stays behind when a test fails. */
 export async function createPair(options: PairOptions = {}): Promise<Pair> {
 	const directory = mkdtempSync(join(shortDirectory(), "live-sync-"));
-	const pairId = randomBytes(6).toString("hex");
-	const [portA, portB] = [await freePort("127.0.0.1"), await freePort("127.0.0.2")];
-	const common = { pairId, directory, program: options.program ?? "source" };
-	const a = new Host({ ...common, name: "a", address: "127.0.0.1", port: portA });
-	const b = new Host({ ...common, name: "b", address: "127.0.0.2", port: portB });
-	const pair = new Pair(directory, a, b);
+	const pair = await makeHosts(directory, options).catch((error: unknown) => {
+		rmSync(directory, { recursive: true, force: true });
+		throw error;
+	});
+	const { a, b } = pair;
 	try {
 		shareKey(a, b);
-		const ports = { toA: portA, toB: portB };
+		const ports = { toA: a.sshd.port, toB: b.sshd.port };
 		if (options.proxy === true) {
 			const links = await pair.openLinks();
 			[ports.toA, ports.toB] = [links.toA.port, links.toB.port];
@@ -140,6 +139,14 @@ export async function createPair(options: PairOptions = {}): Promise<Pair> {
 		await pair.dispose();
 		throw error;
 	}
+}
+
+async function makeHosts(directory: string, options: PairOptions): Promise<Pair> {
+	const pairId = randomBytes(6).toString("hex");
+	const common = { pairId, directory, program: options.program ?? "source" };
+	const host = async (name: "a" | "b", address: string) =>
+		new Host({ ...common, name, address, port: await freePort(address) });
+	return new Pair(directory, await host("a", "127.0.0.1"), await host("b", "127.0.0.2"));
 }
 
 /** The path of a unix socket has some hundred bytes, and those of a host lie deep. */
