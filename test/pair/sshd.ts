@@ -1,6 +1,5 @@
 import { type ChildProcess, execFileSync, spawn, spawnSync } from "node:child_process";
-import { mkdirSync, writeFileSync } from "node:fs";
-import { connect } from "node:net";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 
@@ -50,6 +49,7 @@ export class Sshd {
 		// As root, sshd insists on this directory, which a package makes when its service starts.
 		if (process.getuid?.() === 0) mkdirSync("/run/sshd", { recursive: true, mode: 0o755 });
 		const log = join(this.#directory, "sshd.log");
+		const before = textOf(log).length;
 		const config = join(this.#directory, "sshd_config");
 		const words = [...prefix, "/usr/sbin/sshd", "-D", "-f", config, "-E", log];
 		const child = spawn(words[0] ?? "", words.slice(1), {
@@ -60,7 +60,8 @@ export class Sshd {
 		child.unref();
 		this.#child = child;
 		for (let i = 0; i < 500 && child.exitCode === null; i++) {
-			if (await answers(this.port, this.address)) return;
+			// Not by a connection, whose process would be a stray one for a moment.
+			if (textOf(log).slice(before).includes("Server listening on")) return;
 			await sleep(10);
 		}
 		throw new Error(`sshd did not start: see ${log}`);
@@ -86,17 +87,7 @@ export function makeKey(path: string, comment: string): string {
 	return `${type} ${key}`;
 }
 
-function answers(port: number, host: string): Promise<boolean> {
-	return new Promise((resolve) => {
-		const socket = connect({ port, host });
-		socket.once("data", () => done(true)); // its version line
-		socket.once("error", () => done(false));
-		const done = (result: boolean) => {
-			socket.destroy();
-			resolve(result);
-		};
-	});
-}
+const textOf = (path: string): string => (existsSync(path) ? readFileSync(path, "utf8") : "");
 
 /** PerSourcePenalties came with OpenSSH 9.8, and an older sshd refuses to start with it. */
 function knowsPenalties(): boolean {
