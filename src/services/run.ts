@@ -1,4 +1,3 @@
-import { execa } from "execa";
 import type { Settings } from "../formats/settings/table.ts";
 import { identify, type ProcessIdentity, signalGroup } from "./processes.ts";
 
@@ -42,6 +41,8 @@ export function makeRun(settings: Pick<Settings, "path" | "zimbra_home">): Run {
 		HOME: settings.zimbra_home,
 	};
 	return async ([file = "", ...words], options) => {
+		// Loaded here: it takes as long as all the rest of a short command that runs nothing.
+		const { execa } = await import("execa");
 		// A group of its own, so that the children of a script end with it.
 		const child = execa(file, words, {
 			env,

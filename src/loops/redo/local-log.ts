@@ -6,6 +6,7 @@ import type { LogIdentity } from "../../formats/redolog/position.ts";
 import type { Config } from "../../services/config.ts";
 import { openIfThere, readAt } from "../../services/files.ts";
 import { keptLinksOf } from "../../services/redolog/digests.ts";
+import { extendChain } from "../../services/redolog/extend-chain.ts";
 import type { KeptLinks } from "../../services/redolog/kept-links.ts";
 import { listArchive, type OpenLog, openLog } from "../../services/redolog/open-log.ts";
 import {
@@ -54,6 +55,10 @@ export async function inspectLocalLog(
 	const { serverId, sequence, createTime } = log.header;
 	const kept = keptLinksOf(config.base, log.header);
 	const { size } = await log.file.stat();
+	const newest = (await listArchive(zimbra)).at(-1);
+	if (newest !== undefined && newest.sequence >= sequence) {
+		throw altered(config, `it is log ${sequence}, but the archive has ${newest.name} already`);
+	}
 	if (record === undefined) {
 		const identity = { serverId, sequence, createTime, timeline };
 		const chain = await hash(log, kept, size, signal);
@@ -125,14 +130,7 @@ async function hash(
 	signal: AbortSignal,
 ): Promise<DigestChain> {
 	const known = ((await kept?.read()) ?? []).slice(0, linksBelow(end));
-	const chain = new DigestChain(known);
-	while (chain.offset < end) {
-		signal.throwIfAborted();
-		const bytes = await readAt(log.file, chain.offset, Math.min(1 << 20, end - chain.offset));
-		if (bytes.length === 0) break;
-		chain.update(bytes);
-	}
-	return chain;
+	return await extendChain(log.file, new DigestChain(known), end, signal);
 }
 
 /** Cuts what was written behind the last flushed position; it was never acknowledged. */

@@ -1,8 +1,9 @@
+import { type FileHandle, open } from "node:fs/promises";
 import { Refusal, type RefusalCode } from "../../errors.ts";
 import type { FromLive, LogPosition } from "../../formats/protocol/messages.ts";
 import { formatPosition } from "../../formats/redolog/position.ts";
 import type { Config } from "../../services/config.ts";
-import { openIfThere, readAt } from "../../services/files.ts";
+import { readAt } from "../../services/files.ts";
 import type { Logger } from "../../services/log/logger.ts";
 import { keptLinksOf } from "../../services/redolog/digests.ts";
 import { ProvenanceFile } from "../../services/redolog/provenance.ts";
@@ -52,8 +53,8 @@ export async function receiveOnce(options: ReceiveOptions): Promise<void> {
 		for (;;) {
 			const message = await stream.next();
 			if (message.kind === "heartbeat") status.heard(message.position, message.clock);
-			else if (message.kind === "refusal") throw refusalOf(message);
-			else await receiver.take(message);
+			if (message.kind === "refusal") throw refusalOf(message);
+			await receiver.take(message);
 		}
 	} finally {
 		clearInterval(progress);
@@ -63,14 +64,19 @@ export async function receiveOnce(options: ReceiveOptions): Promise<void> {
 
 /** Asks the live server for what comes after the local log; nothing is changed by that. */
 export async function request(
-	{ config, log, signal, open }: Pick<ReceiveOptions, "config" | "log" | "signal" | "open">,
+	{
+		config,
+		log,
+		signal,
+		open: openStream,
+	}: Pick<ReceiveOptions, "config" | "log" | "signal" | "open">,
 	local: LocalLog,
 ): Promise<LiveStream> {
 	const isOpen = local.kind === "open";
 	const position: LogPosition = { ...local.identity, offset: isOpen ? local.chain.offset : 0 };
 	const at = formatPosition(position);
 	log.info({ position: at, peer: config.remoteAddress }, "asking for the redo log");
-	return await open(
+	return await openStream(
 		{ position, mirror: config.localAddress, compression: "zstd" },
 		{
 			kind: "resume",
@@ -102,18 +108,38 @@ export async function firstAnswer(
 	}
 }
 
-/** Where exactly the local log and the live one part: the first byte that is not the same. */
-export async function findDifference(
-	config: Config,
-	local: Extract<LocalLog, { kind: "open" }>,
+/** Asks about a local log, takes the first answer and nothing more. */
+export async function askAbout(
+	asking: Pick<ReceiveOptions, "config" | "log" | "signal" | "open">,
+	local: LocalLog,
+): Promise<Exclude<FromLive, { kind: "heartbeat" }>> {
+	await using stream = await request(asking, local);
+	return await firstAnswer(stream, asking.config);
+}
+
+/**
+ * Where exactly a local log and the live one part: the first byte that is not the same.
+ * @param size bytes of the local log that count
+ */
+export async function firstDifference(
+	file: FileHandle,
+	size: number,
 	{ from, bytes }: Extract<FromLive, { kind: "differs" }>,
 ): Promise<number> {
-	await using file = await openIfThere(config.zimbra.currentLog, "r");
-	const end = Math.min(local.chain.offset, from + bytes.length);
-	const here = file === undefined ? Buffer.alloc(0) : await readAt(file, from, end - from);
+	const here = await readAt(file, from, Math.max(0, Math.min(size, from + bytes.length) - from));
 	let same = 0;
 	while (same < here.length && here[same] === bytes[same]) same++;
 	return from + same;
+}
+
+/** The same, for redo.log. */
+export async function findDifference(
+	config: Config,
+	local: Extract<LocalLog, { kind: "open" }>,
+	differs: Extract<FromLive, { kind: "differs" }>,
+): Promise<number> {
+	await using file = await open(config.zimbra.currentLog, "r");
+	return await firstDifference(file, local.chain.offset, differs);
 }
 
 /**

@@ -1,11 +1,12 @@
 import { type FileHandle, open, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { hasCode, Refusal } from "../../errors.ts";
-import { chainStep, DigestChain } from "../../formats/redolog/digest-chain.ts";
+import { DigestChain } from "../../formats/redolog/digest-chain.ts";
 import { headerSize } from "../../formats/redolog/header.ts";
 import type { LogIdentity } from "../../formats/redolog/position.ts";
 import { moveDurably, readAt, renameDurably, writeAt } from "../../services/files.ts";
 import type { ZimbraPaths } from "../../services/paths.ts";
+import { extendChain } from "../../services/redolog/extend-chain.ts";
 import type { KeptLinks } from "../../services/redolog/kept-links.ts";
 import {
 	headerDigest,
@@ -155,7 +156,7 @@ export class ReceivedLog implements AsyncDisposable {
 	async flush(): Promise<number> {
 		const upTo = this.written;
 		const digest = this.#parts.chain.digest().toString("hex");
-		await this.#checkUntouched(upTo);
+		await this.checkUntouched(upTo);
 		await this.#parts.file.datasync();
 		await this.#record({ upTo, digest });
 		this.#flushed = upTo;
@@ -166,13 +167,10 @@ export class ReceivedLog implements AsyncDisposable {
 
 	/** The live server has cut the file; so do we, after the tail was saved by the caller. */
 	async truncate(offset: number): Promise<void> {
-		this.#parts.chain.rewind(offset);
-		while (this.#parts.chain.offset < offset) {
-			const at = this.#parts.chain.offset;
-			const bytes = await readAt(this.#parts.file, at, Math.min(1 << 20, offset - at));
-			if (bytes.length === 0) throw new Error(`redo.log is shorter than ${offset} bytes`);
-			this.#parts.chain.update(bytes);
-		}
+		const { chain, file } = this.#parts;
+		chain.rewind(offset);
+		await extendChain(file, chain, offset, new AbortController().signal);
+		if (chain.offset !== offset) throw new Error(`redo.log is shorter than ${offset} bytes`);
 		this.#keptLinks = Math.min(this.#keptLinks, this.#parts.chain.links.length);
 		// The claim is lowered first: a crash in between leaves a tail that claims nothing.
 		await this.#record({ upTo: offset, digest: this.#parts.chain.digest().toString("hex") });
@@ -192,12 +190,7 @@ export class ReceivedLog implements AsyncDisposable {
 	 */
 	async readDigest(): Promise<Buffer> {
 		const chain = new DigestChain();
-		while (chain.offset < this.written) {
-			const length = Math.min(chainStep, this.written - chain.offset);
-			const bytes = await readAt(this.#parts.file, chain.offset, length);
-			if (bytes.length === 0) break;
-			chain.update(bytes);
-		}
+		await extendChain(this.#parts.file, chain, this.written, new AbortController().signal);
 		return chain.digest();
 	}
 
@@ -236,10 +229,11 @@ export class ReceivedLog implements AsyncDisposable {
 	}
 
 	/**
+	 * Throws a Refusal (log-altered) where redo.log is not as we wrote it.
 	 * Nobody but us writes here while we receive. If somebody does, it is a mailboxd: the admin may
 	 * just have made this server the live one, so nothing more is written.
 	 */
-	async #checkUntouched(written: number): Promise<void> {
+	async checkUntouched(written = this.written): Promise<void> {
 		const there = await open(this.#parts.zimbra.currentLog, "r").catch((error: unknown) => {
 			if (hasCode(error, "ENOENT")) return undefined;
 			throw error;

@@ -80,9 +80,10 @@ export class Receiver implements AsyncDisposable {
 				return await this.#cut(message.offset);
 			case "end":
 				return await this.#end(message);
+			case "heartbeat":
+				return await this.#current?.checkUntouched();
 			case "differs":
 			case "refusal":
-			case "heartbeat":
 				return;
 		}
 	}

@@ -1,6 +1,7 @@
 import { chainStep, DigestChain, linksBelow } from "../../formats/redolog/digest-chain.ts";
 import { headerSize } from "../../formats/redolog/header.ts";
 import { readAt } from "../../services/files.ts";
+import { extendChain } from "../../services/redolog/extend-chain.ts";
 import type { KeptLinks } from "../../services/redolog/kept-links.ts";
 import type { OpenLog } from "../../services/redolog/open-log.ts";
 
@@ -38,35 +39,16 @@ export async function comparePrefix(
 	const matches = (chain: DigestChain) =>
 		mirror.offset <= size && chain.digest().equals(mirror.digest);
 
-	const first = await extend(log, new DigestChain(known), end, kept, signal);
+	const first = await extendChain(log.file, new DigestChain(known), end, signal, kept);
 	if (matches(first)) return { agreed: true, chain: first };
 	// What was kept may be of bytes that have been cut since.
 	await kept.forget();
 	const chain =
-		known.length === 0 ? first : await extend(log, new DigestChain(), end, kept, signal);
+		known.length === 0 ? first : await extendChain(log.file, new DigestChain(), end, signal, kept);
 	if (matches(chain)) return { agreed: true, chain };
 
 	const whole = chain.links.findIndex((link, i) => mirror.links[i]?.equals(link) !== true);
 	const from = headerSize + (whole < 0 ? chain.links.length : whole) * chainStep;
 	const bytes = await readAt(log.file, from, Math.min(chainStep, Math.max(0, size - from)));
 	return { agreed: false, from, size, bytes };
-}
-
-/** Takes the log's bytes into the chain up to `end`. */
-export async function extend(
-	log: OpenLog,
-	chain: DigestChain,
-	end: number,
-	kept: KeptLinks | undefined,
-	signal: AbortSignal,
-): Promise<DigestChain> {
-	while (chain.offset < end) {
-		signal.throwIfAborted();
-		const before = chain.links.length;
-		const bytes = await readAt(log.file, chain.offset, Math.min(chainStep, end - chain.offset));
-		if (bytes.length === 0) break;
-		chain.update(bytes);
-		await kept?.write(before, chain.links.slice(before));
-	}
-	return chain;
 }

@@ -1,9 +1,9 @@
 import { chainStep, type DigestChain } from "../../formats/redolog/digest-chain.ts";
 import { headerSize } from "../../formats/redolog/header.ts";
 import { readAt } from "../../services/files.ts";
+import { extendChain } from "../../services/redolog/extend-chain.ts";
 import type { KeptLinks } from "../../services/redolog/kept-links.ts";
 import type { OpenLog } from "../../services/redolog/open-log.ts";
-import { extend } from "./compare-prefix.ts";
 
 /** Bytes sent last that are held, so that a cut can be told to the byte. */
 const tailRoom = chainStep;
@@ -79,7 +79,7 @@ export class SentLog {
 			const end = headerSize + whole * chainStep;
 			if (end > size) continue;
 			this.#chain.rewind(end - chainStep);
-			await extend(this.log, this.#chain, end, undefined, new AbortController().signal);
+			await extendChain(this.log.file, this.#chain, end, new AbortController().signal);
 			if (links[whole - 1]?.equals(this.#chain.links[whole - 1] ?? Buffer.alloc(0))) return end;
 		}
 		return headerSize;
@@ -88,7 +88,7 @@ export class SentLog {
 	/** Forgets what was sent behind `offset`. */
 	async cut(offset: number, signal: AbortSignal): Promise<void> {
 		this.#chain.rewind(offset);
-		await extend(this.log, this.#chain, offset, undefined, signal);
+		await extendChain(this.log.file, this.#chain, offset, signal);
 		await this.#holdTail();
 	}
 

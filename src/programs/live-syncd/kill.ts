@@ -1,13 +1,10 @@
 import { rm } from "node:fs/promises";
+import { readRecord } from "../../loops/redo/replay-run.ts";
 import type { Config } from "../../services/config.ts";
 import { readLockOwner, removeLock } from "../../services/lock.ts";
 import { readPidFile } from "../../services/pid-file.ts";
-import {
-	type ProcessIdentity,
-	sendSignal,
-	signalGroup,
-	waitForEnd,
-} from "../../services/processes.ts";
+import { isAlive, sendSignal, signalGroup, waitForEnd } from "../../services/processes.ts";
+import { endPlayer } from "../../services/zimbra/zmplayredo.ts";
 
 const endMs = 5000;
 
@@ -15,20 +12,22 @@ const endMs = 5000;
  * Ends both loops and what they have started, at once and without a word to the live server. What
  * was flushed and replayed stays; the next `start` goes on from there.
  */
-export async function kill({ base }: Config): Promise<number> {
+export async function kill(config: Config): Promise<number> {
+	const { base } = config;
 	const owner = await readLockOwner(base.lock);
 	const loops = [await readPidFile(base.pidRedo), await readPidFile(base.pidLdap)].filter(
 		(loop) => loop !== undefined,
 	);
 	for (const loop of loops) sendSignal(loop, "SIGKILL");
-	// A replay run leads a process group of its own, which does not end with the loop.
-	for (const child of owner?.children ?? []) signalGroup(child, "SIGKILL");
-	const ended: ProcessIdentity[] = [...loops, ...(owner?.children ?? [])];
-	for (const each of ended) {
-		if (!(await waitForEnd(each, endMs))) {
-			process.stderr.write(`live-syncd: process ${each.pid} does not end\n`);
-			return 1;
-		}
+	// A replay run and a swap of LDAP lead process groups of their own, which do not end with the loop.
+	const run = await readRecord(config).catch(() => undefined);
+	if (run?.phase === "running") await endPlayer(run.token);
+	const children = (owner?.children ?? []).filter(isAlive);
+	for (const child of children) signalGroup(child, "SIGKILL");
+	for (const each of [...loops, ...children]) {
+		if (await waitForEnd(each, endMs)) continue;
+		process.stderr.write(`live-syncd: process ${each.pid} does not end\n`);
+		return 1;
 	}
 	await removeLock(base.lock);
 	for (const file of [base.pidRedo, base.pidLdap, base.stopFile]) await rm(file, { force: true });

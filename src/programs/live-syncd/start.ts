@@ -1,21 +1,22 @@
+import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Refusal } from "../../errors.ts";
 import { judgePeer, judgeRedoSettings } from "../../formats/guards.ts";
 import type { LdapState, RedoState } from "../../formats/state.ts";
-import { type OpenStream, openStream } from "../../loops/redo/live-stream.ts";
-import { inspectLocalLog, type LocalLog } from "../../loops/redo/local-log.ts";
-import { findDifference, firstAnswer, ownHistory, request } from "../../loops/redo/receive.ts";
+import type { LocalLog } from "../../loops/redo/local-log.ts";
 import { establishReplayed } from "../../loops/redo/replay-position.ts";
 import type { Config } from "../../services/config.ts";
 import { type Logger, makeLogger } from "../../services/log/logger.ts";
 import { readPidFile } from "../../services/pid-file.ts";
 import { isAlive, type ProcessIdentity } from "../../services/processes.ts";
 import { readPublished } from "../../services/publish.ts";
+import { listArchive, openLog } from "../../services/redolog/open-log.ts";
 import { announceIntent, readRole, withdrawIntent, writeRole } from "../../services/role.ts";
 import { makeRun } from "../../services/run.ts";
 import { startDaemon } from "../../services/self.ts";
 import { makeMailboxd } from "../../services/zimbra/mailboxd.ts";
 import { zimbraVersion } from "../../services/zimbra/version.ts";
+import { checkHistory } from "./check-history.ts";
 import { clearStopFile, type LoopName } from "./loop.ts";
 import { askHello, askSettings } from "./peer.ts";
 import { makeDirectories } from "./setting-up.ts";
@@ -45,7 +46,7 @@ export async function start(config: Config, options: StartOptions): Promise<numb
  * Everything that must hold before the first byte is written here: false where live-syncd runs
  * already, a Refusal where this server must not become a mirror of that peer.
  */
-export async function makeReady(config: Config, _options: StartOptions): Promise<boolean> {
+export async function makeReady(config: Config, options: StartOptions): Promise<boolean> {
 	const { base } = config;
 	if ((await readPidFile(base.pidRedo)) !== undefined) return false;
 	if ((await readPidFile(base.pidLdap)) !== undefined) return false;
@@ -57,7 +58,7 @@ export async function makeReady(config: Config, _options: StartOptions): Promise
 	// Published before the peer is asked: of two servers that start at once, both then refuse.
 	await announceIntent(base.role);
 	try {
-		const local = await checkGuards(config, log, deadline);
+		const local = await checkGuards(config, options, log, deadline);
 		await establishReplayed(config, local.identity.timeline);
 		const role = await readRole(base.role);
 		await writeRole(base.role, {
@@ -75,20 +76,25 @@ export async function makeReady(config: Config, _options: StartOptions): Promise
 	}
 }
 
-async function checkGuards(config: Config, log: Logger, signal: AbortSignal): Promise<LocalLog> {
+async function checkGuards(
+	config: Config,
+	options: StartOptions,
+	log: Logger,
+	signal: AbortSignal,
+): Promise<LocalLog> {
 	const { base, settings, remoteAddress } = config;
 	const role = await readRole(base.role);
 	const mailboxd = await makeMailboxd({ run: makeRun(settings), config }).process();
 	const asked = Date.now();
 	const hello = await askHello(config, signal);
 	const answered = Date.now();
-	const local = await inspectLocalLog(config, role.timeline, signal);
+	const serverId = await localServerId(config);
 	const facts = {
 		address: config.localAddress,
 		peer: remoteAddress,
 		role,
 		zimbra: await zimbraVersion(config, `${base.base}/status/zimbra-version.json`),
-		serverId: local.identity.serverId,
+		serverId,
 		mailboxd: mailboxd && `process ${mailboxd.pid}`,
 		clock: (asked + answered) / 2,
 		clockOffsetMaxMs: settings.clock_offset_max,
@@ -98,8 +104,28 @@ async function checkGuards(config: Config, log: Logger, signal: AbortSignal): Pr
 		judgeRedoSettings(remoteAddress, await askSettings(config, signal)) ??
 		(mailboxd === undefined ? undefined : bothLive(config, mailboxd));
 	if (refusal !== undefined) throw refusal;
-	await checkHistory(config, local, log, signal);
-	return local;
+	const setAside = options.setAsideOwnHistory === true;
+	return await checkHistory(config, role.timeline, setAside, log, signal);
+}
+
+/** The server id in whatever redo log is here: the current one, or the newest in the archive. */
+async function localServerId({ zimbra }: Config): Promise<string> {
+	const newest = (await listArchive(zimbra)).at(-1)?.name;
+	const paths = [
+		zimbra.currentLog,
+		...(newest === undefined ? [] : [join(zimbra.archive, newest)]),
+	];
+	for (const path of paths) {
+		const log = await openLog(path);
+		if (log === undefined) continue;
+		await log.file.close();
+		return log.header.serverId;
+	}
+	throw new Refusal(
+		"no-initial-copy",
+		`there is no redo log in ${zimbra.redolog}: this server has no copy of the live one to go on from`,
+		"make the initial copy with the live server stopped, redolog/ included: docs/runbooks.md, initial copy",
+	);
 }
 
 const bothLive = ({ remoteAddress }: Config, mailboxd: ProcessIdentity): Refusal =>
@@ -108,29 +134,6 @@ const bothLive = ({ remoteAddress }: Config, mailboxd: ProcessIdentity): Refusal
 		`mailboxd runs here (process ${mailboxd.pid}) and on ${remoteAddress} too: both serve mail`,
 		`if ${remoteAddress} is the live one, stop Zimbra here: zmcontrol stop; docs/runbooks.md, split brain`,
 	);
-
-/** Asks for the stream, looks at the answer only, and takes nothing of it. */
-async function checkHistory(
-	config: Config,
-	local: LocalLog,
-	log: Logger,
-	signal: AbortSignal,
-): Promise<void> {
-	const open: OpenStream = (...asked) => openStream(config, log, ...asked);
-	await using stream = await request({ config, log, signal, open }, local);
-	const answer = await firstAnswer(stream, config);
-	if (answer.kind === "refusal") {
-		throw new Refusal(
-			answer.code === "archive-gone" || answer.code === "history-ends" ? answer.code : "divergence",
-			`${config.remoteAddress} says: ${answer.message}`,
-			answer.hint,
-		);
-	}
-	if (answer.kind !== "differs" || local.kind !== "open") return;
-	const offset = await findDifference(config, local, answer);
-	// What was received and is no longer there, the live server has cut; the loop cuts it here too.
-	if (offset < local.from) throw ownHistory(config, local, offset);
-}
 
 /** Waits until a loop has published its state for the first time, or has ended. */
 async function waitUntilUp(config: Config, name: LoopName, loop: ProcessIdentity): Promise<void> {

@@ -1,0 +1,62 @@
+import { Refusal } from "../../errors.ts";
+import { type OpenStream, openStream } from "../../loops/redo/live-stream.ts";
+import { inspectLocalLog, type LocalLog } from "../../loops/redo/local-log.ts";
+import {
+	describeOwnHistory,
+	findOwnHistory,
+	setAsideOwnHistory,
+} from "../../loops/redo/own-history.ts";
+import { askAbout, findDifference, ownHistory } from "../../loops/redo/receive.ts";
+import type { Config } from "../../services/config.ts";
+import type { Logger } from "../../services/log/logger.ts";
+
+/**
+ * Whether the live server's history contains ours: asks for the stream, looks at the answer, takes
+ * nothing of it. History of our own is described, and with `setAside` put aside.
+ * Throws a Refusal: divergence, log-altered, archive-gone, history-ends, no-initial-copy.
+ */
+export async function checkHistory(
+	config: Config,
+	timeline: number,
+	setAside: boolean,
+	log: Logger,
+	signal: AbortSignal,
+): Promise<LocalLog> {
+	const open: OpenStream = (...asked) => openStream(config, log, ...asked);
+	const asking = { config, log, signal, open };
+	const contained = async () => {
+		const local = await inspectLocalLog(config, timeline, signal);
+		const answer = await askAbout(asking, local);
+		if (answer.kind === "refusal") {
+			const { code } = answer;
+			throw new Refusal(
+				code === "archive-gone" || code === "history-ends" ? code : "divergence",
+				`${config.remoteAddress} says: ${answer.message}`,
+				answer.hint,
+			);
+		}
+		if (answer.kind !== "differs" || local.kind !== "open") return local;
+		const offset = await findDifference(config, local, answer);
+		// What was received and is no longer there, the live server has cut; the loop cuts it here too.
+		if (offset < local.from) throw ownHistory(config, local, offset);
+		return local;
+	};
+	try {
+		return await contained();
+	} catch (error) {
+		if (!(error instanceof Refusal) || !["divergence", "log-altered"].includes(error.code))
+			throw error;
+		const own = await findOwnHistory(asking, timeline);
+		const what = describeOwnHistory(own);
+		if (!setAside) {
+			throw new Refusal(error.code, `${error.message}; ${what}`, error.hint, { cause: undefined });
+		}
+		const directory = await setAsideOwnHistory(config, own);
+		log.warn(
+			{ directory, operations: own.operations },
+			`history of our own was put aside: ${what}`,
+		);
+		process.stdout.write(`History of our own was put aside in ${directory}: ${what}\n`);
+		return await contained();
+	}
+}

@@ -1,0 +1,168 @@
+import assert from "node:assert/strict";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { createPair } from "../pair/pair.ts";
+import { compareStores } from "../pair/store-dump.ts";
+import {
+	assertExecutedOnce,
+	assertNothingRuns,
+	caughtUp,
+	deliver,
+	liveSyncd,
+	quick,
+	redoState,
+	tail,
+	until,
+} from "./support.ts";
+
+test("start, status, start again, stop in the middle of a log, start again, stop: nothing lost, nothing twice, nothing left running", async () => {
+	await using pair = await createPair({ ldap: true, settings: quick });
+	const { a, b } = pair;
+	assert.match(await liveSyncd(b, "status", 3), /redolog sync process stopped/);
+	assert.match(await liveSyncd(b, "start"), /Starting processes\.\.\.done/);
+	assert.match(await liveSyncd(b, "status"), /redo log sync process OK\nldap sync process OK/);
+	assert.match(await liveSyncd(b, "start"), /already running/);
+
+	await deliver(pair, 20, 7);
+	await caughtUp(pair);
+	await until("hot replay", async () => {
+		const state = await redoState(b);
+		return state?.replayed !== undefined && state.replayed.sequence === state.flushed?.sequence;
+	});
+	await deliver(pair, 5);
+	await liveSyncd(b, "stop");
+	await assertNothingRuns(pair);
+	assert.match(await liveSyncd(b, "status", 3), /ldap sync process stopped/);
+
+	await deliver(pair, 10, 4);
+	await liveSyncd(b, "start");
+	await caughtUp(pair);
+	await deliver(pair, 3);
+	await caughtUp(pair);
+	await liveSyncd(b, "stop");
+	await assertNothingRuns(pair);
+	assertExecutedOnce(pair);
+	assert.deepEqual(compareStores(await a.dumpStore(), await b.dumpStore()), []);
+});
+
+test("the mirror process killed with SIGKILL at arbitrary moments: start simply goes on, invariants 1 and 4 hold", async () => {
+	await using pair = await createPair({ ldap: true, settings: quick });
+	const { a, b } = pair;
+	let writing = true;
+	const writer = (async () => {
+		while (writing) await deliver(pair, 10, 9);
+	})();
+	for (let i = 0; i < 5; i++) {
+		await liveSyncd(b, "start");
+		await sleep(400 + i * 330);
+		for (const { pid, command } of b.processes()) {
+			if (/loop (redo|ldap)/.test(command)) process.kill(pid, "SIGKILL");
+		}
+	}
+	writing = false;
+	await writer;
+	await liveSyncd(b, "start");
+	await caughtUp(pair);
+	await liveSyncd(b, "stop");
+	await assertNothingRuns(pair);
+	assertExecutedOnce(pair);
+	assert.deepEqual(compareStores(await a.dumpStore(), await b.dumpStore()), []);
+});
+
+test("kill ends everything at once, with its children, and leaves no lock and no pid file", async () => {
+	await using pair = await createPair({ ldap: true, settings: quick });
+	const { b } = pair;
+	await liveSyncd(b, "start");
+	await deliver(pair, 10);
+	b.replayFaults({ hang: true });
+	await until("a replay run", () =>
+		b.processes().some(({ command }) => /zmplayredo/.test(command)),
+	);
+	await liveSyncd(b, "kill");
+	await assertNothingRuns(pair);
+	assert.deepEqual(readdirSync(b.path("live_sync/lock")), []);
+	assert.deepEqual(readdirSync(b.path("live_sync/pid")), []);
+	b.replayFaults({});
+	await liveSyncd(b, "start");
+	await caughtUp(pair);
+	await liveSyncd(b, "kill");
+	await liveSyncd(b, "kill");
+});
+
+test("one loop killed: status says so with exit code 1, and stop still replays", async () => {
+	await using pair = await createPair({ ldap: true, settings: quick });
+	const { b } = pair;
+	await liveSyncd(b, "start");
+	const ldap = b.processes().find(({ command }) => /loop ldap/.test(command));
+	process.kill(ldap?.pid ?? 0, "SIGKILL");
+	await until("it is gone", async () => (await b.liveSyncd("status")).code === 1);
+	await deliver(pair, 5);
+	await caughtUp(pair);
+	await liveSyncd(b, "stop");
+	await assertNothingRuns(pair);
+	assertExecutedOnce(pair);
+});
+
+test("without a command both loops run in the foreground, log to the terminal, and end with it", async () => {
+	await using pair = await createPair({ ldap: true, settings: quick });
+	const child = pair.b.spawnLiveSyncd();
+	let said = "";
+	child.stdout?.on("data", (text) => {
+		said += text;
+	});
+	child.stderr?.on("data", (text) => {
+		said += text;
+	});
+	await deliver(pair, 5);
+	await caughtUp(pair);
+	assert.equal((await pair.b.liveSyncd("status")).code, 0);
+	const code = new Promise((resolve) => child.once("exit", resolve));
+	child.kill("SIGTERM");
+	assert.equal(await code, 0, said);
+	assert.match(said, /redo: streaming/);
+	assert.match(said, /ldap: loop starts/);
+	await assertNothingRuns(pair);
+});
+
+for (const [what, harm] of [
+	["dead", (pair: Awaited<ReturnType<typeof createPair>>) => pair.a.crash()],
+	["hanging", (pair: Awaited<ReturnType<typeof createPair>>) => pair.a.freeze()],
+	["black-holed", (pair: Awaited<ReturnType<typeof createPair>>) => pair.links.toA.blackHole()],
+] as const) {
+	test(`with the live server ${what}, status, stop and kill work, and stop replays all that came`, async () => {
+		await using pair = await createPair({ ldap: true, proxy: true, settings: quick });
+		const { a, b } = pair;
+		await liveSyncd(b, "start");
+		await deliver(pair, 12, 5);
+		await caughtUp(pair);
+		await harm(pair);
+		assert.equal((await b.liveSyncd("status")).code, 0, tail(b));
+		await liveSyncd(b, "stop");
+		await liveSyncd(b, "kill");
+		assert.deepEqual(
+			b.strayProcesses().map(({ command }) => command),
+			[],
+		);
+		if (what === "hanging") a.thaw();
+		assertExecutedOnce(pair);
+	});
+}
+
+test("the log is appended to, so that logrotate's copytruncate loses nothing that follows", async () => {
+	await using pair = await createPair({ settings: quick });
+	const { b } = pair;
+	const loop = b.spawnLiveSyncd("loop", "redo");
+	await deliver(pair, 3);
+	await caughtUp(pair);
+	const file = b.path("live_sync/log/live_sync.log");
+	assert.ok(existsSync(file));
+	const { truncateSync } = await import("node:fs");
+	truncateSync(file, 0);
+	await pair.a.mailbox.rollover();
+	await caughtUp(pair);
+	await until("a new line", () => readFileSync(file, "utf8").includes("archive complete"));
+	assert.equal(readFileSync(file, "utf8").includes("\0"), false, "no hole before the new lines");
+	loop.kill("SIGTERM");
+	await new Promise((resolve) => loop.once("exit", resolve));
+});

@@ -1,0 +1,117 @@
+import assert from "node:assert/strict";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { RedoState } from "../../src/formats/state.ts";
+import type { Host } from "../pair/host.ts";
+import type { Pair } from "../pair/pair.ts";
+
+/** Quick reactions, so that a test need not wait long; nothing here is a limit that is asserted. */
+export const quick = {
+	heartbeat_interval: "200ms",
+	link_timeout: "2s",
+	reconnect_max: "1s",
+	replay_interval: "1s",
+	replay_settle: "200ms",
+	ldap_quiet: "100ms",
+	ldap_interval: "500ms",
+} as const;
+
+/** Waits for something that must come to pass; a machine may be slow, so the limit is generous. */
+export async function until(
+	what: string,
+	condition: () => boolean | Promise<boolean>,
+	timeoutMs = 90_000,
+): Promise<void> {
+	const deadline = performance.now() + timeoutMs;
+	while (!(await condition())) {
+		if (performance.now() > deadline) throw new Error(`it did not come to pass: ${what}`);
+		await sleep(50);
+	}
+}
+
+/** Runs live-syncd on a host and gives what it printed; fails unless it exits with `code`. */
+export async function liveSyncd(host: Host, words: string, code = 0): Promise<string> {
+	const result = await host.liveSyncd(...words.split(" "));
+	const said = `${result.stdout}${result.stderr}`;
+	assert.equal(
+		result.code,
+		code,
+		`live-syncd ${words} exited with ${result.code}: ${said}${tail(host)}`,
+	);
+	return said;
+}
+
+/** The end of a host's log, for the message of a failed test. */
+export function tail(host: Host): string {
+	const file = host.path("live_sync/log/live_sync.log");
+	return existsSync(file) ? `\n${readFileSync(file, "utf8").slice(-2000)}` : "";
+}
+
+export async function redoState(host: Host): Promise<RedoState | undefined> {
+	const { stdout } = await host.liveSyncd("status", "--json");
+	return stdout === "" ? undefined : JSON.parse(stdout).redo.state;
+}
+
+/** redo.log and the archive of a host, by name. */
+export function redologs(host: Host, redolog = host.path("redolog")): Map<string, Buffer> {
+	const archive = `${redolog}/archive`;
+	const files = readdirSync(archive).map((name): [string, string] => [name, `${archive}/${name}`]);
+	const current = `${redolog}/redo.log`;
+	if (existsSync(current)) files.push(["redo.log", current]);
+	return new Map(files.map(([name, path]) => [name, readFileSync(path)]));
+}
+
+/** Liveness and invariant 1: the mirror comes to have the live server's redo logs, byte for byte. */
+export async function caughtUp({ a, b }: Pair, redologOfB?: string): Promise<void> {
+	let difference = "";
+	const same = () => {
+		try {
+			const [live, mirror] = [redologs(a), redologs(b, redologOfB)];
+			difference = [...live]
+				.filter(([name, bytes]) => mirror.get(name)?.equals(bytes) !== true)
+				.map(([name, bytes]) => `${name} ${bytes.length}/${mirror.get(name)?.length}`)
+				.join(", ");
+			return difference === "";
+		} catch {
+			return false; // a rollover between two looks
+		}
+	};
+	await until("the mirror has the live server's redo logs", same).catch((error: unknown) => {
+		throw new Error(`${String(error)}: ${difference}${tail(b)}`);
+	});
+}
+
+/** Every committed operation was executed once on the mirror. */
+export function assertExecutedOnce({ a, b }: Pair): void {
+	const counts = new Map(a.committed().map(({ transaction }) => [transaction, 0]));
+	for (const { transaction } of b.executions()) {
+		const before = counts.get(transaction);
+		if (before !== undefined) counts.set(transaction, before + 1);
+	}
+	const wrong = [...counts].filter(([, count]) => count !== 1);
+	assert.deepEqual(wrong, [], "operations that were not executed exactly once");
+}
+
+/** Nothing of live-syncd or sync-commands is left on either host. */
+export async function assertNothingRuns({ a, b }: Pair): Promise<void> {
+	const left = () => [...a.strayProcesses(), ...b.strayProcesses()];
+	await until("no process is left", () => left().length === 0, 20_000).catch((error: unknown) => {
+		throw new Error(
+			`${String(error)}: ${left()
+				.map(({ command }) => command)
+				.join("; ")}`,
+		);
+	});
+}
+
+export const someone = "user1@example.net";
+
+/** Mail for one, now and then for several, with rollovers in between. */
+export async function deliver({ a }: Pair, count: number, rolloverEvery = 0): Promise<void> {
+	for (let i = 1; i <= count; i++) {
+		const size = 500 + ((i * 2677) % 9000);
+		const to = i % 5 === 0 ? [someone, "user2@example.net", "user3@example.net"] : [someone];
+		await a.mailbox.deliver({ to, size });
+		if (rolloverEvery > 0 && i % rolloverEvery === 0) await a.mailbox.rollover();
+	}
+}
