@@ -245,7 +245,7 @@ async function copiesThatMayBeThere(
 	return left;
 }
 
-export const positionOf = ({ log, offset }: ReplayedPosition): Position => ({
+const positionOf = ({ log, offset }: ReplayedPosition): Position => ({
 	sequence: log.sequence,
 	offset,
 });

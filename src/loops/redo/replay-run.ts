@@ -11,7 +11,7 @@ import {
 	type RunRecord,
 } from "../../formats/replay/run-record.ts";
 import type { Config } from "../../services/config.ts";
-import { makeDirectory, readIfThere, syncDirectory, writeDurably } from "../../services/files.ts";
+import { readIfThere, syncDirectory, writeDurably } from "../../services/files.ts";
 import type { HeldLock } from "../../services/lock.ts";
 import type { Logger } from "../../services/log/logger.ts";
 import { bootId, isAlive } from "../../services/processes.ts";
@@ -24,7 +24,12 @@ import {
 	markMailboxLog,
 	readMailboxLog,
 } from "../../services/zimbra/mailbox-log.ts";
-import { clearPidFile, play, playerProcesses, readEvidence } from "../../services/zimbra/zmplayredo.ts";
+import {
+	clearPidFile,
+	play,
+	playerProcesses,
+	readEvidence,
+} from "../../services/zimbra/zmplayredo.ts";
 
 export type RunParts = { readonly config: Config; readonly run: Run; readonly log: Logger };
 
@@ -44,7 +49,7 @@ export type PreparedRun = {
 export type EndedRun = { readonly record: RunRecord; readonly outcome: RunOutcome };
 
 export const newToken = (): string => randomUUID();
-export const runDirectory = ({ base }: Config, token: string): string => join(base.slices, token);
+const runDirectory = ({ base }: Config, token: string): string => join(base.slices, token);
 
 /**
  * Runs zmplayredo over the files and judges it. The record is on disk before it starts and stays: who
@@ -215,11 +220,4 @@ export async function forgetRun({ base }: Config, record: RunRecord): Promise<vo
 	await rm(base.replayRun, { force: true });
 	await syncDirectory(dirname(base.replayRun));
 	await rm(join(base.slices, record.token), { recursive: true, force: true });
-}
-
-/** Makes the directory of a new run. */
-export async function makeRunDirectory(config: Config, token: string): Promise<string> {
-	const directory = runDirectory(config, token);
-	await makeDirectory(directory);
-	return directory;
 }

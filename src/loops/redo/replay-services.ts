@@ -20,7 +20,7 @@ export async function startServices(
 }
 
 /** What to throw where mailboxd runs: whoever started it may have made this server the live one. */
-export function mailboxdIsUp(home: string, how: string): Refusal {
+function mailboxdIsUp(home: string, how: string): Refusal {
 	return new Refusal(
 		"mailboxd-up",
 		`mailboxd runs on this mirror (${how}): Zimbra was started here, and two servers may be live`,

@@ -162,7 +162,7 @@ export async function namedProcess(
 }
 
 /** The words of a process, parted by blanks; "" where it is gone. */
-export async function commandLine(pid: number): Promise<string> {
+async function commandLine(pid: number): Promise<string> {
 	const text = await readFile(`/proc/${pid}/cmdline`, "latin1").catch(() => "");
 	return text.replaceAll("\0", " ").trim();
 }

@@ -183,7 +183,7 @@ export async function readEvidence(directory: string): Promise<RunEvidence> {
  * A zmplayredo that is not ours: one that an admin has started.
  * Source of the JVM's words: zm-core-utils, src/bin/zmplayredo.
  */
-export async function strangePlayer(config: Config): Promise<ProcessIdentity | undefined> {
+async function strangePlayer(config: Config): Promise<ProcessIdentity | undefined> {
 	const named = await namedProcess(config.zimbra.replayPidFile, /zmplayredo/);
 	if (named !== undefined) return named;
 	for (const { words, identity } of allProcesses()) {

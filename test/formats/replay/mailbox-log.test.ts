@@ -13,7 +13,7 @@ test("a failed operation of a player thread is named by transaction, operation a
 	const line = `${prefix} ERROR [RedoPlayer-3] [] redolog - Unable to execute redo op: txn 1795443907.12 [CopyItem] ver=1.42, tstamp=1795443907000, change=7, mailbox=3, type=5, destFolder=2`;
 	const { failed } = read(line, "\tat com.zimbra.cs.mailbox.Mailbox.copy(Mailbox.java:1)");
 	assert.deepEqual(
-		failed.map(({ text: _, ...rest }) => rest),
+		failed.map(({ transaction, operation, mailboxId }) => ({ transaction, operation, mailboxId })),
 		[{ transaction: "1795443907.12", operation: "CopyItem", mailboxId: 3 }],
 	);
 });
