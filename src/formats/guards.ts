@@ -14,8 +14,9 @@ export type LocalFacts = {
 	readonly serverId: string;
 	/** how mailboxd is seen to run here; undefined where it does not */
 	readonly mailboxd: string | undefined;
-	/** ms since the epoch, in the middle of asking the peer */
-	readonly clock: number;
+	/** ms since the epoch, just before and just after the peer was asked for its clock */
+	readonly askedAt: number;
+	readonly answeredAt: number;
 	readonly clockOffsetMaxMs: number;
 };
 
@@ -82,11 +83,12 @@ export function judgePeer(local: LocalFacts, peer: Hello): Refusal | undefined {
 			"both servers need the same release and patch of Zimbra",
 		);
 	}
-	const offsetMs = Math.abs(peer.clock - local.clock);
+	// The peer's clock was read somewhere in between: a slow answer must not look like a wrong clock.
+	const offsetMs = Math.max(local.askedAt - peer.clock, peer.clock - local.answeredAt, 0);
 	if (offsetMs > local.clockOffsetMaxMs) {
 		return new Refusal(
 			"clock-offset",
-			`the clock of ${local.peer} is ${(offsetMs / 1000).toFixed(1)} s off from the one here`,
+			`the clock of ${local.peer} is at least ${(offsetMs / 1000).toFixed(1)} s off from the one here`,
 			"set both clocks (NTP), or raise clock_offset_max in live_sync.conf",
 		);
 	}

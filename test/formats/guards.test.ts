@@ -10,7 +10,8 @@ const local: LocalFacts = {
 	zimbra: "Release 8.8.15",
 	serverId: "id",
 	mailboxd: undefined,
-	clock: 1_000_000,
+	askedAt: 999_000,
+	answeredAt: 1_001_000,
 	clockOffsetMaxMs: 30_000,
 };
 
@@ -32,6 +33,11 @@ test("invariant 7: a peer that is live, the same server and no mirror may be fol
 	assert.equal(judgePeer(local, hello), undefined);
 });
 
+test("a slow answer is not taken for a wrong clock", () => {
+	const slow = { ...local, askedAt: 1_000_000, answeredAt: 1_100_000 };
+	assert.equal(judgePeer(slow, { ...hello, clock: 1_099_000 }), undefined);
+});
+
 const cases: [string, Partial<LocalFacts>, Partial<Hello>, string][] = [
 	["this server is the live one", { role: { ...local.role, role: "live" } }, {}, "is-live"],
 	["the peer's mailboxd does not run", {}, { mailboxd: "stopped" }, "peer-not-live"],
@@ -49,7 +55,8 @@ const cases: [string, Partial<LocalFacts>, Partial<Hello>, string][] = [
 	["the redo logs are of different servers", { serverId: "other" }, {}, "server-id"],
 	["Zimbra's versions differ", { zimbra: "Release 9.0.0" }, {}, "zimbra-version"],
 	["the peer speaks another protocol", {}, { protocol: 2 }, "old-agent"],
-	["the clocks are far apart", { clock: 1_031_000 }, {}, "clock-offset"],
+	["the peer's clock is far ahead", {}, { clock: 1_031_001 }, "clock-offset"],
+	["the peer's clock is far behind", {}, { clock: 968_999 }, "clock-offset"],
 ];
 for (const [what, ours, theirs, code] of cases) {
 	test(`invariant 7: refused where ${what}`, () => {

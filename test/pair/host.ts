@@ -99,6 +99,7 @@ export class Host {
 			address: options.address,
 			port: options.port,
 			authorizedKeys: this.path(".ssh/authorized_keys"),
+			home: this.home,
 		});
 	}
 

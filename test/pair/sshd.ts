@@ -16,7 +16,14 @@ export class Sshd {
 	readonly hostKey: string;
 	#child: ChildProcess | undefined;
 
-	constructor(at: { directory: string; address: string; port: number; authorizedKeys: string }) {
+	constructor(at: {
+		directory: string;
+		address: string;
+		port: number;
+		authorizedKeys: string;
+		/** of who logs in */
+		home: string;
+	}) {
 		this.#directory = at.directory;
 		this.address = at.address;
 		this.port = at.port;
@@ -34,6 +41,8 @@ export class Sshd {
 				"UsePAM no",
 				"MaxStartups 200",
 				"Subsystem sftp internal-sftp",
+				// Not the tester's own: bash reads ~/.bashrc for a forced command, as on Debian.
+				`SetEnv HOME=${at.home}`,
 				...(knowsPenalties() ? ["PerSourcePenalties no"] : []),
 				"",
 			].join("\n"),

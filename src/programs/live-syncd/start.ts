@@ -85,9 +85,9 @@ async function checkGuards(
 	const { base, settings, remoteAddress } = config;
 	const role = await readRole(base.role);
 	const mailboxd = await makeMailboxd({ run: makeRun(settings), config }).process();
-	const asked = Date.now();
+	const askedAt = Date.now();
 	const hello = await askHello(config, signal);
-	const answered = Date.now();
+	const answeredAt = Date.now();
 	const serverId = await localServerId(config);
 	const facts = {
 		address: config.localAddress,
@@ -96,7 +96,8 @@ async function checkGuards(
 		zimbra: await zimbraVersion(config, `${base.base}/status/zimbra-version.json`),
 		serverId,
 		mailboxd: mailboxd && `process ${mailboxd.pid}`,
-		clock: (asked + answered) / 2,
+		askedAt,
+		answeredAt,
 		clockOffsetMaxMs: settings.clock_offset_max,
 	};
 	const refusal =

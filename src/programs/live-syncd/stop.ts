@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { Refusal } from "../../errors.ts";
-import { formatPosition } from "../../formats/redolog/position.ts";
+import { formatPosition, type Position } from "../../formats/redolog/position.ts";
+import type { RedoState, ReplayState } from "../../formats/state.ts";
 import { lookbackEndsAt } from "../../loops/redo/look-back.ts";
 import { makeReplayer } from "../../loops/redo/replay-loop.ts";
 import { replayerParts } from "../../loops/redo/replayer-parts.ts";
@@ -8,6 +9,7 @@ import type { Config } from "../../services/config.ts";
 import { readIfThere, writeDurably } from "../../services/files.ts";
 import { makeLogger } from "../../services/log/logger.ts";
 import { readPidFile } from "../../services/pid-file.ts";
+import { publish, readPublished } from "../../services/publish.ts";
 import { clearStopFile } from "./loop.ts";
 import { makeDirectories } from "./setting-up.ts";
 
@@ -58,8 +60,25 @@ async function replayRest(config: Config): Promise<void> {
 	if (result.kind === "retry" || result.kind === "re-run") {
 		throw new Error(`not everything could be replayed: ${result.why}`);
 	}
+	await tellStatus(config, replayer.state, result.position);
 	const at = formatPosition(result.position);
 	process.stdout.write(`Replayed ${operations} operations; all is replayed up to ${at}\n`);
+}
+
+/** What the loops have published last says nothing of what was replayed since. */
+async function tellStatus(
+	{ base }: Config,
+	replay: ReplayState,
+	replayed: Position,
+): Promise<void> {
+	const known = await readPublished<RedoState>(base.stateRedo, 1);
+	if (known === undefined) return;
+	const sum = (name: "runs" | "operations") => known.replay[name] + replay[name];
+	await publish(base.stateRedo, {
+		...known,
+		replayed: { sequence: replayed.sequence, offset: replayed.offset },
+		replay: { ...replay, runs: sum("runs"), operations: sum("operations") },
+	});
 }
 
 /**
