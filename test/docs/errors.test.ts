@@ -8,7 +8,7 @@ const read = (file: string): string => readFileSync(join(project, file), "utf8")
 
 test("docs/errors.md has a section for each code of a refusal, and for nothing else", () => {
 	const union = /export type RefusalCode =([\s\S]*?);/.exec(read("src/errors.ts"))?.[1] ?? "";
-	const codes = [...union.matchAll(/"([a-z-]+)"/g)].map(([, code]) => code);
+	const codes = [...union.matchAll(/"([a-z-]+)"/g)].map(([, code = ""]) => code);
 	assert.ok(codes.length > 10);
 	assert.deepEqual(headingsOf("docs/errors.md", 2), codes);
 });
@@ -16,7 +16,7 @@ test("docs/errors.md has a section for each code of a refusal, and for nothing e
 test("each section of docs/errors.md says what happened, what was not changed, and what to do", () => {
 	const [, ...sections] = read("docs/errors.md").split(/^## /m);
 	for (const section of sections) {
-		const labels = [...section.matchAll(/^\*\*(.+?)\*\*/gm)].map(([, label]) => label);
+		const labels = [...section.matchAll(/^\*\*(.+?)\*\*/gm)].map(([, label = ""]) => label);
 		const expected = ["What happened.", "What was not changed.", "What to do."];
 		assert.deepEqual(labels, expected, section.split("\n")[0]);
 	}
@@ -24,9 +24,11 @@ test("each section of docs/errors.md says what happened, what was not changed, a
 
 test("a page that the program names in a hint is there, with the heading it names", () => {
 	const named = globSync("src/**/*.ts", { cwd: project }).flatMap((file) =>
-		[...read(file).matchAll(/\b(docs\/[\w-]+\.md|README\.md)(?:, ([a-z][a-z ]*[a-z]))?/g)].map(
-			([, page = "", heading]) => ({ file, page, heading }),
-		),
+		[
+			...withoutComments(read(file)).matchAll(
+				/\b(docs\/[\w-]+\.md|README\.md)(?:, ([a-z][a-z ]*[a-z]))?/g,
+			),
+		].map(([, page = "", heading]) => ({ file, page, heading })),
 	);
 	assert.ok(named.some(({ heading }) => heading !== undefined));
 	for (const { file, page, heading } of named) {
@@ -49,6 +51,9 @@ test("what README and docs link to is there, with its heading", () => {
 		}
 	}
 });
+
+const withoutComments = (source: string): string =>
+	source.replaceAll(/^\s*(?:\/\/|\/?\*).*$/gm, "");
 
 /** Headings outside of code; of all levels but the title's, or of one. */
 function headingsOf(file: string, level?: number): string[] {
