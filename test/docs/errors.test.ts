@@ -18,7 +18,7 @@ test("each section of docs/errors.md says what happened, what was not changed, a
 	for (const section of sections) {
 		const labels = [...section.matchAll(/^\*\*(.+?)\*\*/gm)].map(([, label = ""]) => label);
 		const expected = ["What happened.", "What was not changed.", "What to do."];
-		assert.deepEqual(labels, expected, section.split("\n")[0]);
+		assert.deepEqual(labels, expected, section.split("\n")[0] ?? "");
 	}
 });
 
