@@ -29,6 +29,8 @@ type Loop = {
 	readonly status: LdapStatus;
 	readonly passwords: Passwords;
 	readonly signal: AbortSignal;
+	/** what was said once and need not be said at each connection */
+	readonly told: Set<string>;
 };
 
 /**
@@ -45,7 +47,7 @@ export async function runLdapLoop(
 	const signal = AbortSignal.any([outside, ended.signal]);
 	const status = new LdapStatus(config.remoteAddress, log);
 	const passwords = new Passwords(config, status);
-	const loop: Loop = { config, log, status, passwords, signal };
+	const loop: Loop = { config, log, status, passwords, signal, told: new Set() };
 	const tasks = [
 		regularly(publishMs, signal, () => publish(config.base.stateLdap, status.snapshot())),
 		regularly(passwordsMs, signal, () => passwords.compare()),
@@ -119,7 +121,8 @@ async function session(loop: Loop, healthy: () => void): Promise<void> {
 		},
 	});
 	status.resolved("link");
-	if (watch.hello.method === "files") {
+	if (watch.hello.method === "files" && !loop.told.has("files")) {
+		loop.told.add("files");
 		log.warn({ reason: watch.hello.reason }, "LDAP is copied file by file, as in 2011");
 	}
 	const signal = AbortSignal.any([loop.signal, watch.signal]);

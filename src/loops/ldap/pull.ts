@@ -51,14 +51,16 @@ export async function pull(options: PullOptions): Promise<Transfer> {
 function rsyncCommand({ config, from, to, method }: PullOptions): string[] {
 	const { settings, remoteAddress } = config;
 	const host = remoteAddress.includes(":") ? `[${remoteAddress}]` : remoteAddress;
-	// -I: a memory map does not always move the file's time. 4 KiB are LMDB's pages: between two
-	// snapshots the same pages stand at the same places, so little differs; measured in docs/ldap.md.
-	const small = ["--no-whole-file", "--inplace", "-B4096", "-I"];
+	// 4 KiB are LMDB's pages: between two snapshots the same pages stand at the same places, so little
+	// differs; measured in docs/ldap.md.
+	const small = ["--no-whole-file", "--inplace", "-B4096"];
 	// A live data.mdb has holes for 80 GiB; --inplace with --sparse needs rsync 3.1.3.
 	const shape = method === "snapshot" ? small : ["--sparse"];
 	return [
 		"rsync",
 		"-rptgoz",
+		// A file that is written through a memory map does not always get a new time.
+		"-I",
 		...shape,
 		"--delete",
 		"--delete-excluded",

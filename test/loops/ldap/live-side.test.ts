@@ -1,0 +1,158 @@
+import assert from "node:assert/strict";
+import {
+	chmodSync,
+	existsSync,
+	mkdirSync,
+	readdirSync,
+	readFileSync,
+	symlinkSync,
+	writeFileSync,
+} from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Host } from "../../pair/host.ts";
+import { runToEnd } from "../../pair/run.ts";
+import {
+	checkWhole,
+	configure,
+	Directory,
+	installedCopy,
+	ldapPair,
+	placeOf,
+	readLog,
+	readState,
+	startLoop,
+	waitFor,
+} from "./support.ts";
+
+test("a black-holed link is noticed at both ends, and nothing stays behind on the live server", async () => {
+	await using pair = await ldapPair({
+		proxy: true,
+		settings: { link_timeout: "1500ms", heartbeat_interval: "300ms" },
+	});
+	const { a, b, links } = pair;
+	const loop = startLoop(b);
+	await waitFor("the first copy", b, () => readState(b)?.rounds === 1);
+	const before = readState(b)?.installed?.id;
+	const running = () => a.processes().some(({ command }) => command.includes("sync-commands"));
+	assert.equal(running(), true);
+	assert.equal(existsSync(placeOf(a, "snapshot")), true);
+
+	links.toA.blackHole();
+	await waitFor("the mirror to notice", b, () =>
+		readState(b)?.problems.some(({ message }) =>
+			/said nothing|Keepalive|timed? ?out/i.test(message),
+		),
+	);
+	await waitFor("the live side to notice", b, () => !running());
+	assert.equal(existsSync(placeOf(a, "snapshot")), false, "the snapshot is removed");
+	assert.equal(readState(b)?.installed?.id, before);
+
+	await new Directory(a).addAccount("meanwhile");
+	links.toA.heal();
+	await waitFor("what was missed", b, () => new Directory(b).hasAccount("meanwhile"));
+	await loop.stop();
+	await waitFor("the end of the live side", b, () => !running());
+	assert.deepEqual(readdirSync(placeOf(a)), []);
+	assert.deepEqual(a.strayProcesses(), []);
+});
+
+test("an mdb_copy that does not end well leaves no reader in the live database", async () => {
+	await using pair = await ldapPair({
+		ldap: { writemap: true, entries: 300 },
+		settings: { ldap_copy_timeout: "1s" },
+	});
+	const { a, b } = pair;
+	// It holds its read transaction while nobody takes what it writes.
+	const hangs = tool(a, "mdb_copy", `[ "$1" = -V ] || /usr/bin/mdb_copy "$1" | sleep 1000`);
+	const readers = async () => {
+		const { stdout } = await runToEnd("mdb_stat", ["-r", a.path("data/ldap/mdb/db")]);
+		const pids = [...stdout.matchAll(/^\s+(\d+) [0-9a-f]+ /gm)].map(([, pid]) => Number(pid));
+		return pids.filter((pid) => pid !== a.servicePid("ldap"));
+	};
+	const loop = startLoop(b);
+	await waitFor("a reader", b, async () => (await readers()).length > 0);
+	await waitFor("the failure", b, () => /mdb_copy .* did not end in time/.test(readLog(b)));
+	await loop.stop();
+	assert.deepEqual(await readers(), []);
+	assert.equal(existsSync(placeOf(a, "snapshot.new")), false);
+	writeFileSync(hangs, `#!/bin/sh\nexec /usr/bin/mdb_copy "$@"\n`);
+	await using _again = startLoop(b);
+	await waitFor("the first copy", b, () => installedCopy(b));
+});
+
+test("with too little room on the live server no copy is begun, and it is said", async () => {
+	await using pair = await ldapPair();
+	const { a, b } = pair;
+	configureAnew(a, "disk_floor", "900T");
+	await using _loop = startLoop(b);
+	const problem = await waitFor("the problem", b, () => readState(b)?.problems[0]);
+	assert.match(problem.message, /live_sync\/ldap: \d+ MiB free.*disk_floor/);
+	assert.equal(existsSync(placeOf(a, "snapshot")), false);
+});
+
+test("without mdb_copy the files are copied until nothing changes meanwhile", async () => {
+	await using pair = await ldapPair({
+		ldap: { writemap: false, entries: 100 },
+		settings: { ldap_interval: "1s" },
+	});
+	const { a, b } = pair;
+	await realSize(a);
+	const directory = join(a.directory, "few-tools");
+	mkdirSync(directory);
+	for (const name of ["rsync", "sh"]) symlinkSync(`/usr/bin/${name}`, join(directory, name));
+	configure(a, { path: directory });
+	await using _loop = startLoop(b);
+	await waitFor("the first copy", b, () => installedCopy(b));
+	assert.match(readLog(b), /copied file by file.*mdb_copy is not installed/);
+	const live = new Directory(a);
+	await live.addAccount("slowly");
+	await waitFor("the account", b, () => new Directory(b).hasAccount("slowly"));
+	assert.equal(await checkWhole(b), await checkWhole(a));
+
+	// Changes without a pause: it gives up for a while rather than use what it got.
+	let ending = false;
+	const changing = (async () => {
+		for (let i = 0; !ending; i++) await live.addAccount(`busy${i}`).catch(() => sleep(10));
+	})();
+	try {
+		await waitFor("its giving up", b, () => /changed during each of 5 copies/.test(readLog(b)));
+	} finally {
+		ending = true;
+		await changing;
+	}
+	await waitFor("the rest", b, async () => {
+		const [here, there] = [
+			await new Directory(b).search("", "(uid=*)", "uid"),
+			await live.search("", "(uid=*)", "uid"),
+		];
+		return here !== undefined && here.length === there?.length;
+	});
+});
+
+/** Replaces a tool for the programs of that host. */
+function tool(host: Host, name: string, script: string): string {
+	const directory = join(host.directory, "tools");
+	mkdirSync(directory, { recursive: true });
+	const file = join(directory, name);
+	writeFileSync(file, `#!/bin/sh\n${script}\n`);
+	chmodSync(file, 0o755);
+	configure(host, { path: `${directory}:${host.path("bin")}:/usr/sbin:/usr/bin:/sbin:/bin` });
+	return file;
+}
+
+function configureAnew(host: Host, name: string, value: string): void {
+	const text = readFileSync(host.confFile, "utf8");
+	writeFileSync(host.confFile, text.replace(new RegExp(`^${name}=.*$`, "m"), `${name}="${value}"`));
+}
+
+/** slapadd -q has made the file as large as its map, and rsync would read all of its holes. */
+async function realSize(host: Host): Promise<void> {
+	await host.mustRun("ldap", "stop");
+	const database = host.path("data/ldap/mdb/db");
+	mkdirSync(join(host.directory, "small"));
+	await host.mustRun("mdb_copy", database, join(host.directory, "small"));
+	await host.mustRun("cp", join(host.directory, "small/data.mdb"), database);
+	await host.mustRun("ldap", "start");
+}

@@ -1,0 +1,136 @@
+import assert from "node:assert/strict";
+import { chmodSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+import type { Host } from "../../pair/host.ts";
+import {
+	checkWhole,
+	configure,
+	Directory,
+	installedCopy,
+	ldapPair,
+	readLog,
+	readState,
+	startLoop,
+	waitFor,
+} from "./support.ts";
+
+/** Puts a script before the tool of that name; it misbehaves while `flag` names a mischief. */
+function tamper(host: Host, tool: string, script: string): { flag: string } {
+	const directory = join(host.directory, "tampered");
+	mkdirSync(directory, { recursive: true });
+	const file = join(directory, tool);
+	const flag = join(directory, `${tool}.flag`);
+	writeFileSync(file, `#!/bin/sh\nflag=${flag}\n${script}\n`);
+	chmodSync(file, 0o755);
+	const usual = `${host.path("bin")}:/usr/sbin:/usr/bin:/sbin:/bin`;
+	configure(host, { path: `${directory}:${usual}` });
+	return { flag };
+}
+
+test("a copy with flipped bytes is refused, and the previous one serves on", async () => {
+	await using pair = await ldapPair({ ldap: { writemap: true, entries: 200 } });
+	const { a, b } = pair;
+	// Flips bytes in what was copied from staging, at the place that the flag names.
+	const { flag } = tamper(
+		b,
+		"cp",
+		`/bin/cp "$@" || exit 1
+for last; do :; done
+[ -f "$flag" ] || exit 0
+printf 'torn' | dd of="$last/$(head -n 1 "$flag")" bs=1 seek="$(tail -n 1 "$flag")" conv=notrunc 2>/dev/null`,
+	);
+	const live = new Directory(a);
+	const mirror = new Directory(b);
+	await live.addAccount("before");
+	await using _loop = startLoop(b);
+	await waitFor("the first copy", b, () => mirror.hasAccount("before"));
+
+	const data = readFileSync(b.path("live_sync/ldap/staging/mdb/db/data.mdb"));
+	const places = {
+		"the head of a page": ["mdb/db/data.mdb", 20 * 4096 + 10],
+		// No tool minds another letter in a value; the digest does.
+		"a value": ["mdb/db/data.mdb", data.indexOf("signature signature") + 2],
+		"the newer meta page": ["mdb/db/data.mdb", 4096 + 144],
+		"cn=config": ["config/cn=config.ldif", 60],
+	} as const;
+	for (const [what, [path, offset]] of Object.entries(places)) {
+		writeFileSync(flag, `${path}\n${offset}\n`);
+		const from = readLog(b).length;
+		const good = installedCopy(b)?.id;
+		await live.addAccount(`new-${offset}`);
+		await waitFor(`the refusal of ${what}`, b, () => {
+			return /is not used|cannot be read|does not begin/.test(readLog(b).slice(from));
+		});
+		assert.equal(installedCopy(b)?.id, good, what);
+		assert.equal(await mirror.hasAccount("before"), true, what);
+		rmSync(flag);
+		await waitFor("it to be mended", b, () => mirror.hasAccount(`new-${offset}`));
+		await waitFor("the round's end", b, () => readState(b)?.problems.length === 0);
+		assert.equal(await checkWhole(b), installedCopy(b)?.entries, what);
+	}
+});
+
+test("a torn copy from the live server is refused, though its digests are those of the live server", async () => {
+	await using pair = await ldapPair({ ldap: { writemap: true, entries: 1000 } });
+	const { a, b } = pair;
+	// The first half of one state and the second half of an older one.
+	const { flag } = tamper(
+		a,
+		"mdb_copy",
+		`[ "$1" = -V ] && exec /usr/bin/mdb_copy -V
+/usr/bin/mdb_copy "$@" || exit 1
+for last; do :; done
+[ -f "$flag" ] || { cp "$last/data.mdb" "$flag.old"; exit 0; }
+half=$(($(stat -c %s "$flag.old") / 8192))
+dd if="$flag.old" of="$last/data.mdb" bs=4096 skip=$half seek=$half conv=notrunc 2>/dev/null`,
+	);
+	const live = new Directory(a);
+	const mirror = new Directory(b);
+	await using _loop = startLoop(b);
+	await waitFor("the first copy", b, () => installedCopy(b));
+	const good = installedCopy(b)?.id;
+	writeFileSync(flag, "");
+	const changes = Array.from({ length: 300 }, (_, i) => {
+		const dn = `dn: uid=bulk${i * 3},ou=people,dc=example,dc=net\nchangetype:`;
+		if (i % 3 === 0) return `${dn} delete\n`;
+		return `${dn} modify\nreplace: description\ndescription: ${"changed ".repeat(i * 3)}.\n`;
+	});
+	await live.change(changes.join("\n"));
+	await waitFor("the refusal", b, () => readLog(b).includes("is not used"));
+	assert.equal(installedCopy(b)?.id, good);
+	assert.notEqual(await mirror.search("", "(uid=bulk0)"), undefined);
+
+	rmSync(flag);
+	await waitFor("a whole copy", b, async () => {
+		return (await mirror.search("", "(uid=bulk0)"))?.length === 0;
+	});
+	assert.equal(await checkWhole(b), await checkWhole(a));
+});
+
+test("with other LDAP passwords in localconfig.xml the mirror says so and is not locked out", async () => {
+	await using pair = await ldapPair();
+	const { a, b } = pair;
+	const mirror = new Directory(b);
+	await using _loop = startLoop(b);
+	await waitFor("the comparison", b, () => readState(b)?.passwordsDiffer === false);
+	const file = b.path("conf/localconfig.xml");
+	const text = readFileSync(file, "utf8");
+	writeFileSync(file, text.replace("secret-of-zimbra", "another-secret"));
+	await waitFor("the drift", b, () => readState(b)?.passwordsDiffer);
+	const good = installedCopy(b)?.id;
+	await new Directory(a).addAccount("held");
+	const problem = await waitFor("the problem", b, () =>
+		readState(b)?.problems.find(({ code }) => code === "ldap-password-drift"),
+	);
+	assert.equal(problem.critical, true);
+	assert.match(problem.message, /zimbra_ldap_password .*conf\/localconfig\.xml/);
+	assert.match(problem.hint ?? "", /zmlocalconfig/);
+	await waitFor("the round to be held", b, () => readLog(b).includes("not put in use until"));
+	assert.equal(installedCopy(b)?.id, good);
+	assert.doesNotMatch(JSON.stringify(readState(b)) + readLog(b), /secret-of|another-secret/);
+
+	writeFileSync(file, text);
+	await waitFor("the held account", b, () => mirror.hasAccount("held"));
+	await waitFor("the problem's end", b, () => readState(b)?.problems.length === 0);
+});
