@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { readRecord } from "../../../src/loops/redo/replay-run.ts";
+import { readRecord, writeRecord } from "../../../src/loops/redo/replay-run.ts";
 import { readLockOwner } from "../../../src/services/lock.ts";
 import { isAlive } from "../../../src/services/processes.ts";
 import { endPlayer, playerProcesses } from "../../../src/services/zimbra/zmplayredo.ts";
@@ -108,7 +108,6 @@ test("after a power loss during a run its evidence counts for nothing: run once 
 	// The same record as a reset machine would find it: of an earlier boot, still "running".
 	const record = await readRecord(mirror.config);
 	assert.equal(record?.unknownEnds, 1);
-	const { writeRecord } = await import("../../../src/loops/redo/replay-run.ts");
 	if (record !== undefined) {
 		const earlier = { ...record, phase: "running", bootId: "another", unknownEnds: 0 } as const;
 		await writeRecord(mirror.config, earlier);
@@ -118,4 +117,22 @@ test("after a power loss during a run its evidence counts for nothing: run once 
 	assert.equal(result.kind, "re-run");
 	assert.match(result.kind === "re-run" ? result.why : "", /restarted/);
 	assert.ok(readFileSync(mirror.config.base.replayRun, "utf8").includes('"unknownEnds": 1'));
+});
+
+test("a run whose loop is dead is waited for, also where its lock was removed by hand", async () => {
+	await using mirror = await makeMirror();
+	const { b } = mirror.pair;
+	await history(mirror);
+	mirror.ship();
+	b.replayFaults({ operationMs: 800 });
+	const loop = replayInAnotherProcess(mirror);
+	await working(mirror, 1);
+	loop.kill("SIGKILL");
+	await until("the loop is gone", () => loop.exitCode !== null || loop.signalCode !== null);
+	rmSync(mirror.config.base.lock, { recursive: true });
+	rmSync(`${mirror.config.base.lock}.owner`);
+	assert.equal((await mirror.replayer.replayEverything(signal)).kind, "up to date");
+	assert.ok(mirror.logged.some(({ msg }) => /waiting for its end/.test(msg)));
+	assert.equal(new Set(b.executions().map(({ by }) => by)).size, 1, "one zmplayredo, once");
+	assert.deepEqual(mirror.notOnce(), []);
 });
