@@ -135,7 +135,14 @@ export class ReceivedLog implements AsyncDisposable {
 			throw new Error(`the stream continues at ${offset}, redo.log ends at ${this.written}`);
 		}
 		this.#submitted = offset + bytes.length;
-		await writeAt(this.#parts.file, offset, bytes);
+		try {
+			await writeAt(this.#parts.file, offset, bytes);
+		} catch (error) {
+			// A full disk takes part of it: that part was neither counted nor promised.
+			await this.#parts.file.truncate(offset);
+			this.#submitted = offset;
+			throw error;
+		}
 		this.#parts.chain.update(bytes);
 	}
 
@@ -212,7 +219,8 @@ export class ReceivedLog implements AsyncDisposable {
 	/** Ends receiving for now: everything is on disk, and nothing of ours comes behind it. */
 	async rest(): Promise<void> {
 		await this.flush();
-		await this.#record({ receiving: false });
+		const { size } = await this.#parts.file.stat();
+		if (size === this.written) await this.#record({ receiving: false });
 	}
 
 	async [Symbol.asyncDispose](): Promise<void> {

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { Refusal } from "../../errors.ts";
-import { formatPosition, type Position } from "../../formats/redolog/position.ts";
-import type { RedoState, ReplayState } from "../../formats/state.ts";
+import { comparePositions, formatPosition, type Position } from "../../formats/redolog/position.ts";
+import type { LdapState, RedoState, ReplayState } from "../../formats/state.ts";
 import { lookbackEndsAt } from "../../loops/redo/look-back.ts";
 import { makeReplayer } from "../../loops/redo/replay-loop.ts";
 import { replayerParts } from "../../loops/redo/replayer-parts.ts";
@@ -13,6 +13,8 @@ import { publish, readPublished } from "../../services/publish.ts";
 import { clearStopFile } from "./loop.ts";
 import { makeDirectories } from "./setting-up.ts";
 
+const ldapWaitMs = 10_000;
+
 /**
  * `live-syncd stop`: ends the loops, replays all that was received, and leaves the server ready for
  * `zmcontrol start`. Needs nothing of the live server.
@@ -20,6 +22,7 @@ import { makeDirectories } from "./setting-up.ts";
 export async function stop(config: Config): Promise<number> {
 	await makeDirectories(config);
 	const { base } = config;
+	await waitForLdap(config);
 	await writeDurably(base.stopFile, "");
 	try {
 		await waitForLoops(config);
@@ -30,6 +33,22 @@ export async function stop(config: Config): Promise<number> {
 	await waitForLookback(config);
 	process.stdout.write("done\n");
 	return 0;
+}
+
+/**
+ * Mail for an account that the LDAP copy here does not know yet cannot be replayed. While the LDAP loop
+ * has the live server, it is given the time to bring the accounts of all that was received.
+ */
+async function waitForLdap({ base }: Config): Promise<void> {
+	const flushed = (await readPublished<RedoState>(base.stateRedo, 1))?.flushed;
+	const deadline = performance.now() + ldapWaitMs;
+	while (flushed !== undefined && performance.now() < deadline) {
+		if ((await readPidFile(base.pidLdap)) === undefined) return;
+		const ldap = await readPublished<LdapState>(base.stateLdap, 1);
+		if (ldap === undefined || ldap.phase === "waiting" || ldap.phase === "stopped") return;
+		if (ldap.coverage !== undefined && comparePositions(ldap.coverage, flushed) >= 0) return;
+		await sleep(100);
+	}
 }
 
 /** Everything that was received is replayed, the open redo.log included. */

@@ -20,7 +20,8 @@ export class ProvisioningError extends Error {}
 export interface Provisioning {
 	/** Returns its id. */
 	createAccount(mail: string, password: string): Promise<string>;
-	account(mail: string): Promise<Entry>;
+	/** @param key its mail address or its zimbraId, as zmprov takes either */
+	account(key: string): Promise<Entry>;
 	accounts(): Promise<string[]>;
 	modifyAccount(mail: string, values: Record<string, string>): Promise<void>;
 	settings(): Promise<Entry>;
@@ -58,9 +59,10 @@ class InLdap implements Provisioning {
 		return id;
 	}
 
-	async account(mail: string): Promise<Entry> {
-		const [found] = await this.#search("", `(&(objectClass=zimbraAccount)(mail=${mail}))`);
-		if (found === undefined) throw noSuch("account", mail);
+	async account(key: string): Promise<Entry> {
+		const named = `(|(mail=${key})(zimbraId=${key}))`;
+		const [found] = await this.#search("", `(&(objectClass=zimbraAccount)${named})`);
+		if (found === undefined) throw noSuch("account", key);
 		return found;
 	}
 
@@ -145,9 +147,9 @@ class InFile implements Provisioning {
 		return id;
 	}
 
-	async account(mail: string): Promise<Entry> {
-		const found = this.#read().accounts.find((each) => each.mail === mail);
-		if (found === undefined) throw noSuch("account", mail);
+	async account(key: string): Promise<Entry> {
+		const found = this.#read().accounts.find(({ mail, id }) => mail === key || id === key);
+		if (found === undefined) throw noSuch("account", key);
 		return {
 			uid: [found.name],
 			mail: [found.mail],

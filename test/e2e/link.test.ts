@@ -1,0 +1,140 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { createPair, type Pair } from "../pair/pair.ts";
+import { canMountSmallDisk, SmallDisk } from "../pair/small-disk.ts";
+import { assertNothingRuns, caughtUp, deliver, quick, redoState, tail, until } from "./support.ts";
+
+/** The redo loop alone, as `start` runs it, without the LDAP that these tests do not need. */
+async function following(pair: Pair): Promise<AsyncDisposable> {
+	const loop = await started(pair);
+	await until("the mirror streams", async () => (await redoState(pair.b))?.phase === "streaming");
+	return loop;
+}
+
+async function started(pair: Pair): Promise<AsyncDisposable> {
+	const loop = pair.b.spawnLiveSyncd("loop", "redo");
+	const ended = new Promise((resolve) => loop.once("exit", resolve));
+	return {
+		async [Symbol.asyncDispose]() {
+			loop.kill("SIGTERM");
+			await ended;
+		},
+	};
+}
+
+test("the link cut at arbitrary bytes, twenty times: nothing lost, no process left on the live server", async () => {
+	const settings = { ...quick, reconnect_max: "200ms" };
+	await using pair = await createPair({ proxy: true, settings });
+	const { toA } = pair.links;
+	{
+		await using _ = await following(pair);
+		for (let i = 0; i < 20; i++) {
+			const before = toA.connections;
+			// From the handshake of ssh up to the middle of the data.
+			toA.cutAfter(100 + i * i * 40, i % 4 === 3 ? "toServer" : "toClient");
+			if (i % 4 === 3) toA.cut();
+			await deliver(pair, 4, 3);
+			await until("a new connection", () => toA.connections > before);
+		}
+		await caughtUp(pair);
+		await until("only the living connection is served", () => streams(pair) <= 1, 30_000);
+	}
+	await assertNothingRuns(pair);
+});
+
+const streams = ({ a }: Pair): number =>
+	a.processes().filter(({ command }) => /sync-commands/.test(command)).length;
+
+test("a link that is silently black-holed is noticed within seconds on both sides, and resumed", async () => {
+	await using pair = await createPair({ proxy: true, settings: quick });
+	const { toA } = pair.links;
+	{
+		await using _ = await following(pair);
+		await deliver(pair, 5);
+		await caughtUp(pair);
+		toA.blackHole();
+		await deliver(pair, 5, 2);
+		await until("the mirror notices", async () => {
+			const phase = (await redoState(pair.b))?.phase;
+			return phase === "waiting" || phase === "connecting";
+		});
+		await until("the live server's end is gone", () => streams(pair) === 0);
+		const state = await redoState(pair.b);
+		assert.ok(state?.problems.some(({ message }) => /nothing was heard|ssh/.test(message)));
+		toA.cut();
+		toA.heal();
+		await caughtUp(pair);
+	}
+	await assertNothingRuns(pair);
+});
+
+test("the live host reboots in the middle of a record: the mirror cuts with it and goes on", async () => {
+	await using pair = await createPair({ settings: quick });
+	await using _ = await following(pair);
+	for (const tornAt of [1, 3]) {
+		await deliver(pair, 6, 4);
+		await pair.a.crash({ tornAt });
+		await until("the mirror notices", async () => (await redoState(pair.b))?.phase !== "streaming");
+		await pair.a.boot({ zimbra: true });
+		await deliver(pair, 4, 3);
+		await caughtUp(pair);
+	}
+});
+
+test("the live host dies at each step of a rollover: the mirror has the same files afterwards", async () => {
+	await using pair = await createPair({ settings: quick });
+	await using _ = await following(pair);
+	for (const at of [
+		"rollover:checkpoint",
+		"rollover:closed",
+		"rollover:temporary",
+		"rollover:archived",
+		"rollover:renamed",
+	] as const) {
+		await deliver(pair, 3);
+		await pair.a.mailbox.dieAt({ at });
+		await pair.a.mailbox.rollover().catch(() => undefined);
+		await until("mailboxd is dead", () => pair.a.servicePid("mailboxd") === undefined);
+		pair.a.mailbox.disconnect();
+		await pair.a.mustRun("zmmailboxdctl", "start");
+		await deliver(pair, 3);
+		await caughtUp(pair);
+	}
+});
+
+test("catch-up over many archives, in order, also while the live server goes on", async () => {
+	await using pair = await createPair({ settings: quick });
+	await deliver(pair, 60, 2);
+	await using _ = await following(pair);
+	await deliver(pair, 20, 3);
+	await caughtUp(pair);
+});
+
+test("the mirror's disk full, then read-only: nothing acknowledged that is not there, said, and mended by itself", async (t) => {
+	if (!canMountSmallDisk()) return t.skip("no tmpfs can be mounted in a namespace here");
+	await using pair = await createPair({ settings: quick });
+	const { b } = pair;
+	await using disk = await SmallDisk.mount(b, "redolog", "300k");
+	const isSaid = (what: RegExp) =>
+		until(`${what} is said`, async () => {
+			const state = await redoState(b);
+			return state?.problems.some(({ message }) => what.test(message)) ?? false;
+		}).catch((error: unknown) => {
+			throw new Error(`${String(error)}${tail(b)}`);
+		});
+	{
+		await using _ = await following(pair);
+		await deliver(pair, 20);
+		await pair.a.mailbox.deliver({ to: ["user1@example.net"], size: 600_000 });
+		await isSaid(/ENOSPC/);
+		await disk.resize("20m");
+		await caughtUp(pair, disk.path);
+		await until("the problem is over", async () => (await redoState(b))?.problems.length === 0);
+	}
+	await disk.readOnly(true);
+	await using _ = await started(pair);
+	await deliver(pair, 5, 2);
+	await isSaid(/EROFS/);
+	await disk.readOnly(false);
+	await caughtUp(pair, disk.path);
+});
