@@ -55,13 +55,6 @@ export function judgePeer(local: LocalFacts, peer: Hello): Refusal | undefined {
 			`if ${local.peer} is to be live, start Zimbra there first: zmcontrol start`,
 		);
 	}
-	if (peer.role === "mirror") {
-		return new Refusal(
-			"peer-not-live",
-			`${local.peer} is a mirror itself`,
-			"start live-syncd on the mirror only; docs/runbooks.md, split brain, if both serve mail",
-		);
-	}
 	if (peer.redolog === undefined) {
 		return new Refusal(
 			"peer-not-live",

@@ -17,8 +17,6 @@ export function basePaths(base: string) {
 		role: join(base, "status/role.json"),
 		/** the replayed position: written only when a replay run is known to have ended */
 		replayed: join(base, "status/replayed.json"),
-		/** what is known of the file that is being received */
-		received: join(base, "status/received.json"),
 		replayRun: join(base, "status/replay-run.json"),
 		slices: join(base, "status/slices"),
 		failed: join(base, "status/failed"),

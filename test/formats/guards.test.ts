@@ -33,6 +33,10 @@ test("invariant 7: a peer that is live, the same server and no mirror may be fol
 	assert.equal(judgePeer(local, hello), undefined);
 });
 
+test("a peer whose mailboxd runs, and no live-syncd, is live, whatever it remembers of itself", () => {
+	assert.equal(judgePeer(local, { ...hello, role: "mirror" }), undefined);
+});
+
 test("a slow answer is not taken for a wrong clock", () => {
 	const slow = { ...local, askedAt: 1_000_000, answeredAt: 1_100_000 };
 	assert.equal(judgePeer(slow, { ...hello, clock: 1_099_000 }), undefined);
@@ -50,7 +54,6 @@ const cases: [string, Partial<LocalFacts>, Partial<Hello>, string][] = [
 	],
 	["the peer runs live-syncd", {}, { liveSyncd: "running" }, "both-mirrors"],
 	["the peer is about to run live-syncd", {}, { liveSyncd: "starting" }, "both-mirrors"],
-	["the peer is a mirror", {}, { role: "mirror" }, "peer-not-live"],
 	["the peer has no redo log", {}, { redolog: undefined }, "peer-not-live"],
 	["the redo logs are of different servers", { serverId: "other" }, {}, "server-id"],
 	["Zimbra's versions differ", { zimbra: "Release 9.0.0" }, {}, "zimbra-version"],

@@ -57,19 +57,18 @@ export type RequestSource =
 	| { readonly kind: "stdin" };
 
 /**
- * The 2011 script looked for an rsync command in SSH_ORIGINAL_COMMAND, then at its argument, then read
- * a line from standard input. A mirror of 2011 asks with `echo test | ssh HOST
- * /opt/zimbra/live_sync/sync_commands`, so that SSH_ORIGINAL_COMMAND names the program only; ours adds
- * the request to that name. Words that stand in the forced command itself go before what the client
- * asks: with them a key can be limited to one verb.
+ * Words that stand in the forced command itself go before whatever the client asks: with them a key is
+ * limited to one verb. A mirror of 2011 asks with `echo test | ssh HOST
+ * /opt/zimbra/live_sync/sync_commands`, so that SSH_ORIGINAL_COMMAND names the program only; its rsync
+ * names itself.
  */
 export function findRequest(
 	originalCommand: string | undefined,
 	words: readonly string[],
 ): RequestSource {
 	const asked = originalCommand ?? "";
-	if (/^ *rsync(?: |$)/.test(asked)) return { kind: "text", text: asked };
 	if (words.length > 0) return { kind: "text", text: words.join(" ") };
+	if (/^ *rsync(?: |$)/.test(asked)) return { kind: "text", text: asked };
 	const request = asked.replace(/^ *(?:\/[\w./@+-]*\/)?sync[_-]commands(?: +|$)/, "");
 	return request.trim() === "" ? { kind: "stdin" } : { kind: "text", text: request };
 }

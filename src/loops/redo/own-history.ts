@@ -1,4 +1,4 @@
-import { open } from "node:fs/promises";
+import { type FileHandle, open } from "node:fs/promises";
 import { join } from "node:path";
 import { Refusal } from "../../errors.ts";
 import { DigestChain } from "../../formats/redolog/digest-chain.ts";
@@ -19,8 +19,10 @@ import { extendChain } from "../../services/redolog/extend-chain.ts";
 import { fileSource } from "../../services/redolog/log-files.ts";
 import { listArchive, type OpenLog, openLog } from "../../services/redolog/open-log.ts";
 import { headerDigest, ProvenanceFile } from "../../services/redolog/provenance.ts";
+import { readRole } from "../../services/role.ts";
 import { askAbout, firstDifference, type ReceiveOptions } from "./receive.ts";
 import { readReplayed, writeReplayed } from "./replay-position.ts";
+import { cleanEnd } from "./replay-start.ts";
 
 type Asking = Pick<ReceiveOptions, "config" | "log" | "signal" | "open">;
 
@@ -31,6 +33,8 @@ export type OwnHistory = {
 	readonly offset: number;
 	/** name of that log: in archive/, or redo.log */
 	readonly name: string;
+	/** they agree up to the end of that log */
+	readonly whole: boolean;
 	/** names in archive/ that came after it */
 	readonly later: readonly string[];
 	/** change records in the part of our own */
@@ -59,10 +63,12 @@ export async function findOwnHistory(asking: Asking, timeline: number): Promise<
 		const later = archive.filter((each) => each.name !== name && each.sequence >= sequence);
 		const laterNames = later.map((each) => each.name);
 		const offset = boundaryBelow(log, common);
+		const whole = common === (await log.file.stat()).size;
 		return {
 			identity: identityOf(log, timeline),
 			offset,
 			name,
+			whole,
 			later: laterNames,
 			...(await countOperations(
 				config,
@@ -143,6 +149,10 @@ async function countOperations(
 	return { operations: transactions.size, firstTime, lastTime, kinds };
 }
 
+/** Whether the live server has everything that is here: nothing is our own. */
+export const isContained = (own: OwnHistory): boolean =>
+	own.name === currentLogName && own.whole && own.later.length === 0 && own.operations === 0;
+
 /** One sentence for a person who has to decide. */
 export function describeOwnHistory(own: OwnHistory): string {
 	const at = formatPosition({ sequence: own.identity.sequence, offset: own.offset });
@@ -153,17 +163,34 @@ export function describeOwnHistory(own: OwnHistory): string {
 }
 
 /**
+ * A server that was live and was stopped cleanly, of whose history the new live server has everything:
+ * it is as good as an initial copy, and follows from its own end.
+ */
+export async function adoptAsCopy(config: Config, timeline: number): Promise<void> {
+	const { identity, offset } = await cleanEnd(config.zimbra, timeline);
+	await using file = await open(config.zimbra.currentLog, "r");
+	const chain = await extendChain(file, new DigestChain(), offset, new AbortController().signal);
+	await writeReplayed(config, startAt(identity, offset));
+	await writeRecord(config, { identity, offset }, file, chain);
+}
+
+/**
  * Moves the history of our own to status/aside and leaves a redo.log that ends where both part. What
  * these operations did to the message store is not undone. Gives the directory. May be repeated after
  * a crash in the middle of it.
  */
 export async function setAsideOwnHistory(config: Config, own: OwnHistory): Promise<string> {
 	const { zimbra, base } = config;
+	// Where Zimbra died, its store may lack what is in its log, the common part included.
+	await cleanEnd(zimbra, own.identity.timeline);
 	const directory = join(base.aside, `own-history-${new Date().toISOString().replaceAll(":", "")}`);
 	await makeDirectory(directory);
 	const prepared = join(zimbra.redolog, ".live_sync.common");
 	const chain = await copyCommon(pathOf(config, own.name), prepared, own.offset);
-	await writeRecord(config, own, prepared, chain);
+	{
+		await using file = await open(prepared, "r");
+		await writeRecord(config, own, file, chain);
+	}
 	await writePosition(config, own);
 	await moveIfThere(zimbra.currentLog, join(directory, currentLogName));
 	await renameDurably(prepared, zimbra.currentLog);
@@ -191,26 +218,29 @@ async function copyCommon(from: string, to: string, end: number): Promise<Digest
 /** What is left counts like an initial copy: it was not received, and it is in the live history. */
 async function writeRecord(
 	{ zimbra }: Config,
-	own: OwnHistory,
-	prepared: string,
+	{ identity, offset }: Pick<OwnHistory, "identity" | "offset">,
+	file: FileHandle,
 	chain: DigestChain,
 ): Promise<void> {
-	await using file = await open(prepared, "r");
 	const header = await readAt(file, 0, headerSize);
 	await using provenance = await ProvenanceFile.open(zimbra.mirrorMarker);
 	await provenance.update(() => ({
-		identity: own.identity,
-		from: own.offset,
-		upTo: own.offset,
+		identity,
+		from: offset,
+		upTo: offset,
 		digest: chain.digest().toString("hex"),
 		headers: [headerDigest(header)],
 		receiving: false,
 	}));
 }
 
-/** Replay goes on where both part, unless it had not come so far. */
+/**
+ * Replay goes on where both part. On a mirror on which Zimbra was started by mistake it may not have
+ * come so far; what is known of a server that has been live since is of an earlier life.
+ */
 async function writePosition(config: Config, { identity, offset }: OwnHistory): Promise<void> {
-	const known = await readReplayed(config).catch(() => undefined);
+	const { role } = await readRole(config.base.role);
+	const known = role === "mirror" ? await readReplayed(config).catch(() => undefined) : undefined;
 	const behind =
 		known !== undefined &&
 		(known.log.sequence < identity.sequence ||

@@ -1,3 +1,4 @@
+import { once } from "node:events";
 import { access } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { hasCode, Refusal } from "../../errors.ts";
@@ -13,9 +14,11 @@ import type { ReceiverEvents } from "./receiver.ts";
 import { RedoStatus } from "./redo-status.ts";
 import { makeReplayer } from "./replay-loop.ts";
 import { establishReplayed } from "./replay-position.ts";
+import type { Replayer } from "./replayer.ts";
 import { replayerParts } from "./replayer-parts.ts";
 import { keepRetention } from "./retention.ts";
 import { SettledPosition } from "./settled.ts";
+import { watchCoverage } from "./watch-coverage.ts";
 
 const publishMs = 1000;
 const lookForStopMs = 250;
@@ -68,7 +71,8 @@ export async function runRedoLoop(
 	const tasks = [
 		watchStopFile(config, ended, signal),
 		receive({ config, timeline, status, events, log, signal, open }),
-		replayer.keepReplaying(signal),
+		keepReplaying(replayer, status, signal),
+		watchCoverage(config, status, signal),
 		keepRetention(config, () => status.replayed, log, signal),
 	];
 	try {
@@ -76,6 +80,9 @@ export async function runRedoLoop(
 		await Promise.race(tasks);
 		ended.abort(new Error("another part of the loop has ended"));
 		await Promise.all(tasks);
+	} catch (error) {
+		status.problem("loop", error, true);
+		throw error;
 	} finally {
 		ended.abort();
 		await Promise.allSettled([...tasks, publishing]);
@@ -95,10 +102,22 @@ async function receive(options: Omit<ReceiveOptions, "healthy">): Promise<void> 
 			status.setPhase("waiting");
 			log.debug({ delayMs: Math.round(delayMs) }, "trying again");
 		},
-	}).catch((error: unknown) => {
-		status.problem("link", error, true);
-		throw error;
 	});
+}
+
+/** What stops replay does not stop receiving, unless it tells that Zimbra has been started here. */
+async function keepReplaying(
+	replayer: Replayer,
+	status: RedoStatus,
+	signal: AbortSignal,
+): Promise<void> {
+	try {
+		await replayer.keepReplaying(signal);
+	} catch (error) {
+		if (!(error instanceof Refusal) || withdrawals.has(error.code)) throw error;
+		status.problem("replay", error, true);
+		await once(signal, "abort");
+	}
 }
 
 /** A full disk must not end the loop: what it means is told by what the receiver meets. */

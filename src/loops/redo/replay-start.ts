@@ -6,6 +6,7 @@ import type { LogIdentity } from "../../formats/redolog/position.ts";
 import { formatTransaction } from "../../formats/redolog/record.ts";
 import { LogWalk } from "../../formats/redolog/walker.ts";
 import type { Config } from "../../services/config.ts";
+import type { ZimbraPaths } from "../../services/paths.ts";
 import { fileSource } from "../../services/redolog/log-files.ts";
 import { openLog } from "../../services/redolog/open-log.ts";
 import { readProvenance } from "../../services/redolog/provenance.ts";
@@ -34,6 +35,18 @@ export async function initialPosition(
 			`put ${base.replayed} back from a backup of ${base.base}; without it nobody knows what to replay, and the mirror must be copied anew: docs/runbooks.md, initial copy`,
 		);
 	}
+	return await cleanEnd(zimbra, timeline, walkEnd);
+}
+
+/**
+ * The end of the local redo log, where Zimbra was stopped cleanly: everything in it is then in the
+ * store. Throws a Refusal: no-initial-copy, unclean-copy.
+ */
+export async function cleanEnd(
+	zimbra: ZimbraPaths,
+	timeline: number,
+	walkEnd: (path: string) => Promise<{ offset: number; open: number }> = walkWhole,
+): Promise<InitialPosition> {
 	const copying = "docs/runbooks.md, initial copy";
 	const log = await openLog(zimbra.currentLog);
 	if (log === undefined) {
@@ -50,7 +63,7 @@ export async function initialPosition(
 		new Refusal(
 			"unclean-copy",
 			`${zimbra.currentLog} was not left by a clean stop of Zimbra: ${what}, so this server's store may lack what the log has`,
-			`on a copy: copy again with the live server stopped. On an old live server: start Zimbra here with the network to its users cut, let its recovery end, stop it, and start again; or ${copying}`,
+			`on a copy: copy again with the live server stopped. On an old live server that died: docs/runbooks.md, failback`,
 		);
 	const temporary = (await readdir(zimbra.redolog)).filter(isTemporaryName);
 	if (temporary.length > 0) throw unclean(`a rollover was under way (${temporary.join(", ")})`);

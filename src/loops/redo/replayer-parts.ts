@@ -4,6 +4,7 @@ import type { Config } from "../../services/config.ts";
 import type { Logger } from "../../services/log/logger.ts";
 import { readPidFile } from "../../services/pid-file.ts";
 import { readPublished } from "../../services/publish.ts";
+import { readRole } from "../../services/role.ts";
 import { makeRun } from "../../services/run.ts";
 import type { ReplayerParts } from "./replayer.ts";
 
@@ -24,7 +25,12 @@ export function replayerParts(
 	};
 }
 
-/** Up to where in the live log the LDAP copy in use knows every account, by what the LDAP loop says. */
+/**
+ * Up to where in the live log the LDAP copy in use knows every account, by what the LDAP loop says.
+ * Positions compare only within one timeline.
+ */
 async function readCoverage({ base }: Config): Promise<Position | undefined> {
-	return (await readPublished<LdapState>(base.stateLdap, 1))?.coverage;
+	const coverage = (await readPublished<LdapState>(base.stateLdap, 1))?.coverage;
+	const { timeline } = await readRole(base.role);
+	return coverage?.timeline === timeline ? coverage : undefined;
 }

@@ -1,9 +1,12 @@
 import { Refusal } from "../../errors.ts";
+import type { Role } from "../../formats/role.ts";
 import { type OpenStream, openStream } from "../../loops/redo/live-stream.ts";
 import { inspectLocalLog, type LocalLog } from "../../loops/redo/local-log.ts";
 import {
+	adoptAsCopy,
 	describeOwnHistory,
 	findOwnHistory,
+	isContained,
 	setAsideOwnHistory,
 } from "../../loops/redo/own-history.ts";
 import { askAbout, findDifference, ownHistory } from "../../loops/redo/receive.ts";
@@ -17,11 +20,12 @@ import type { Logger } from "../../services/log/logger.ts";
  */
 export async function checkHistory(
 	config: Config,
-	timeline: number,
+	role: Role,
 	setAside: boolean,
 	log: Logger,
 	signal: AbortSignal,
 ): Promise<LocalLog> {
+	const { timeline } = role;
 	const open: OpenStream = (...asked) => openStream(config, log, ...asked);
 	const asking = { config, log, signal, open };
 	const contained = async () => {
@@ -44,13 +48,16 @@ export async function checkHistory(
 	try {
 		return await contained();
 	} catch (error) {
-		if (!(error instanceof Refusal) || !["divergence", "log-altered"].includes(error.code))
-			throw error;
+		if (!(error instanceof Refusal) || !ownHistoryCodes.has(error.code)) throw error;
 		const own = await findOwnHistory(asking, timeline);
 		const what = describeOwnHistory(own);
-		if (!setAside) {
-			throw new Refusal(error.code, `${error.message}; ${what}`, error.hint, { cause: undefined });
+		// Zimbra was live here since this server was a mirror, and its roles change back.
+		if (isContained(own) && role.role !== "mirror") {
+			await adoptAsCopy(config, timeline);
+			log.info({ what }, "this server was live since it was a mirror; it follows from its own end");
+			return await contained();
 		}
+		if (!setAside) throw new Refusal(error.code, `${error.message}; ${what}`, error.hint);
 		const directory = await setAsideOwnHistory(config, own);
 		log.warn(
 			{ directory, operations: own.operations },
@@ -60,3 +67,5 @@ export async function checkHistory(
 		return await contained();
 	}
 }
+
+const ownHistoryCodes: ReadonlySet<string> = new Set(["divergence", "history-ends", "log-altered"]);

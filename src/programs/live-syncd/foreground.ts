@@ -1,22 +1,22 @@
 import { spawn } from "node:child_process";
 import type { Config } from "../../services/config.ts";
 import { ownCommand } from "../../services/self.ts";
-import { clearStopFile, type LoopName } from "./loop.ts";
-import { makeReady } from "./start.ts";
+import { clearLastLife, makeReady } from "./start.ts";
 
 /**
  * Both loops in the foreground, each a process of its own, the log on the terminal; ends both when it
  * is told to end, or when one of them has ended.
  */
 export async function foreground(config: Config): Promise<number> {
-	if (!(await makeReady(config, {}))) {
+	const missing = await makeReady(config, {});
+	if (missing.length === 0) {
 		process.stdout.write("Process already running\n");
 		return 0;
 	}
 	process.stdout.write("Starting processes in realtime\n");
-	await clearStopFile(config);
+	await clearLastLife(config, missing);
 	const [file = "", ...words] = ownCommand();
-	const loops = (["redo", "ldap"] satisfies LoopName[]).map((name) =>
+	const loops = missing.map((name) =>
 		spawn(file, [...words, "--config", config.base.config, "loop", name, "--terminal"], {
 			stdio: ["ignore", "inherit", "inherit"],
 		}),

@@ -18,6 +18,8 @@ export async function kill(config: Config): Promise<number> {
 	const loops = [await readPidFile(base.pidRedo), await readPidFile(base.pidLdap)].filter(
 		(loop) => loop !== undefined,
 	);
+	// Whoever holds the lock is one of ours: a loop, or a `stop` that replays.
+	if (owner !== undefined && isAlive(owner.process)) loops.push(owner.process);
 	for (const loop of loops) sendSignal(loop, "SIGKILL");
 	// A replay run and a swap of LDAP lead process groups of their own, which do not end with the loop.
 	const run = await readRecord(config).catch(() => undefined);

@@ -1,4 +1,5 @@
 import { rm } from "node:fs/promises";
+import { describe, Refusal } from "../../errors.ts";
 import { runRedoLoop } from "../../loops/redo/redo-loop.ts";
 import type { Config } from "../../services/config.ts";
 import { type Logger, makeLogger } from "../../services/log/logger.ts";
@@ -38,7 +39,8 @@ export async function runLoop(
 		log.info({ reason: reasonOf(ended.signal) }, "loop ends");
 		return 0;
 	} catch (error) {
-		log.error({ reason: String(error) }, "loop withdraws");
+		const hint = error instanceof Refusal ? error.hint : undefined;
+		log.error({ reason: describe(error), hint }, "loop withdraws");
 		return 1;
 	} finally {
 		await removePidFile(pidFile);

@@ -1,3 +1,4 @@
+import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Refusal } from "../../errors.ts";
@@ -27,13 +28,14 @@ const upMs = 30_000;
 
 /** `live-syncd start`: returns when both loops are up, or says why not, having changed nothing. */
 export async function start(config: Config, options: StartOptions): Promise<number> {
-	if (!(await makeReady(config, options))) {
+	const missing = await makeReady(config, options);
+	if (missing.length === 0) {
 		process.stdout.write("Process already running\n");
 		return 0;
 	}
 	process.stdout.write("Starting processes...");
-	await clearStopFile(config);
-	const loops = (["redo", "ldap"] satisfies LoopName[]).map((name) => ({
+	await clearLastLife(config, missing);
+	const loops = missing.map((name) => ({
 		name,
 		process: startDaemon(["--config", config.base.config, "loop", name]),
 	}));
@@ -42,14 +44,26 @@ export async function start(config: Config, options: StartOptions): Promise<numb
 	return 0;
 }
 
-/**
- * Everything that must hold before the first byte is written here: false where live-syncd runs
- * already, a Refusal where this server must not become a mirror of that peer.
- */
-export async function makeReady(config: Config, options: StartOptions): Promise<boolean> {
+/** What loops have published in an earlier life must not be taken for news. */
+export async function clearLastLife(config: Config, loops: readonly LoopName[]): Promise<void> {
 	const { base } = config;
-	if ((await readPidFile(base.pidRedo)) !== undefined) return false;
-	if ((await readPidFile(base.pidLdap)) !== undefined) return false;
+	await clearStopFile(config);
+	for (const name of loops) {
+		await rm(name === "redo" ? base.stateRedo : base.stateLdap, { force: true });
+	}
+}
+
+/**
+ * Everything that must hold before the first byte is written here. Gives the loops that do not run
+ * yet; throws a Refusal where this server must not become a mirror of that peer.
+ */
+export async function makeReady(config: Config, options: StartOptions): Promise<LoopName[]> {
+	const { base } = config;
+	const redo = await readPidFile(base.pidRedo);
+	const ldap = await readPidFile(base.pidLdap);
+	if (redo !== undefined && ldap !== undefined) return [];
+	// It follows, so every guard has been passed; and its redo log changes while one looks.
+	if (redo !== undefined) return ["ldap"];
 	await makeDirectories(config);
 	const log = (await makeLogger(base.log, config.settings)).child({ program: "start" });
 	const deadline = AbortSignal.timeout(
@@ -67,7 +81,7 @@ export async function makeReady(config: Config, options: StartOptions): Promise<
 			timeline: local.identity.timeline,
 			since: role.role === "mirror" ? role.since : Date.now(),
 		});
-		return true;
+		return ldap === undefined ? ["redo", "ldap"] : ["redo"];
 	} catch (error) {
 		log.error({ reason: String(error) }, "start refused");
 		throw error;
@@ -106,7 +120,7 @@ async function checkGuards(
 		(mailboxd === undefined ? undefined : bothLive(config, mailboxd));
 	if (refusal !== undefined) throw refusal;
 	const setAside = options.setAsideOwnHistory === true;
-	return await checkHistory(config, role.timeline, setAside, log, signal);
+	return await checkHistory(config, role, setAside, log, signal);
 }
 
 /** The server id in whatever redo log is here: the current one, or the newest in the archive. */

@@ -10,6 +10,7 @@ import { readIfThere, writeDurably } from "../../services/files.ts";
 import { makeLogger } from "../../services/log/logger.ts";
 import { readPidFile } from "../../services/pid-file.ts";
 import { publish, readPublished } from "../../services/publish.ts";
+import { readRole, writeRole } from "../../services/role.ts";
 import { clearStopFile } from "./loop.ts";
 import { makeDirectories } from "./setting-up.ts";
 
@@ -30,6 +31,7 @@ export async function stop(config: Config): Promise<number> {
 		await clearStopFile(config);
 	}
 	await replayRest(config);
+	await release(config);
 	await waitForLookback(config);
 	process.stdout.write("done\n");
 	return 0;
@@ -59,13 +61,13 @@ async function replayRest(config: Config): Promise<void> {
 		process.stdout.write("This server has not followed another one: nothing to replay\n");
 		return;
 	}
-	let operations = 0;
+	let replay: ReplayState | undefined;
 	const replayer = makeReplayer({
 		...replayerParts(config, log),
 		settled: () => undefined,
 		events: {
 			onState(state) {
-				operations = state.operations;
+				replay = state;
 			},
 			onReplayed: () => undefined,
 			onProblem: () => undefined,
@@ -81,7 +83,19 @@ async function replayRest(config: Config): Promise<void> {
 	}
 	await tellStatus(config, replayer.state, result.position);
 	const at = formatPosition(result.position);
-	process.stdout.write(`Replayed ${operations} operations; all is replayed up to ${at}\n`);
+	process.stdout.write(`Replayed ${replay?.operations ?? 0} operations, up to ${at}\n`);
+	const keptBack = (replay?.failedOperations ?? 0) + (replay?.operationsAtRisk ?? 0);
+	if (keptBack === 0) return;
+	process.stderr.write(
+		`live-syncd: ${replay?.failedOperations} operations failed or were set aside, and of ${replay?.operationsAtRisk} nobody knows whether they were executed: see ${base.failed} and docs/runbooks.md, replay has stopped\n`,
+	);
+}
+
+/** From now on Zimbra may be started here: this server follows nobody any more. */
+async function release({ base }: Config): Promise<void> {
+	const role = await readRole(base.role);
+	if (role.role !== "mirror") return;
+	await writeRole(base.role, { ...role, role: "unknown", since: Date.now() });
 }
 
 /** What the loops have published last says nothing of what was replayed since. */

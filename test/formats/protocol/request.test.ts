@@ -20,7 +20,8 @@ const sources: [string, string | undefined, string[], string | undefined][] = [
 	["a bare verb", "hello", [], "hello"],
 	["an argument, without a forced command", undefined, ["test"], "test"],
 	["words of the forced command go before what the client asks", "purge", ["test"], "test"],
-	["rsync goes before all, as in 2011", "rsync --server", ["test"], "rsync --server"],
+	["rsync's own command", "rsync --server", [], "rsync --server"],
+	["a key that is limited to one verb serves no rsync", "rsync --server", ["test"], "test"],
 	["what only begins like rsync is a request like any other", "rsyncd x", [], "rsyncd x"],
 	["a program of another name is no program", "/bin/sh hello", [], "/bin/sh hello"],
 ];

@@ -52,6 +52,7 @@ class SshServer implements AsyncDisposable {
 			address: "127.0.0.1",
 			port,
 			authorizedKeys,
+			home: directory,
 		});
 		const server = new SshServer(live, sshd);
 		await writeFile(join(directory, "known_hosts"), `[127.0.0.1]:${port} ${sshd.hostKey}\n`);
