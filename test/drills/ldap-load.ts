@@ -1,4 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
+import { createInterface } from "node:readline";
+import type { Readable } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Directory } from "../loops/ldap/support.ts";
 import type { Entry } from "../pair/store/accounts.ts";
@@ -26,8 +28,8 @@ export class LdapLoad implements AsyncDisposable {
 		const words = [...directory.words, "-v"];
 		this.#child = spawn("ldapmodify", words, { stdio: ["pipe", "pipe", "inherit"] });
 		// -v says "modify complete" for each.
-		this.#child.stdout?.setEncoding("utf8").on("data", (text: string) => {
-			this.#done += text.match(/complete/g)?.length ?? 0;
+		createInterface({ input: this.#child.stdout as Readable }).on("line", (line) => {
+			if (line.includes("complete")) this.#done += 1;
 		});
 		this.#running = this.#feed(perSecond);
 	}

@@ -13,8 +13,10 @@ export type PullOptions = {
 	readonly from: string;
 	/** here; what is in it already is only sent as far as it differs */
 	readonly to: string;
-	/** `files`: the live directory itself, not a snapshot */
-	readonly method: "snapshot" | "files";
+	/** the live directory itself; or a snapshot, whose pages are where they were in the one before */
+	readonly method:
+		| { readonly kind: "files" }
+		| { readonly kind: "snapshot"; readonly blockSize: number };
 };
 
 /** What belongs to the other host's run of slapd; see staysHere() for the same on the live side. */
@@ -37,7 +39,7 @@ export async function pull(options: PullOptions): Promise<Transfer> {
 		// 22: staging may be what confuses it, 12 and 30 are the link. The next try begins with what
 		// is there, except where it may be unusable.
 		if (result.exitCode === 22) await rm(to, { recursive: true, force: true });
-		const what = method === "snapshot" ? "the LDAP snapshot" : "LDAP";
+		const what = method.kind === "snapshot" ? "the LDAP snapshot" : "LDAP";
 		throw new Error(
 			`${what} could not be fetched from ${config.remoteAddress}:${from} into ${to}: ${describeResult(command, result)}`,
 		);
@@ -51,11 +53,11 @@ export async function pull(options: PullOptions): Promise<Transfer> {
 function rsyncCommand({ config, from, to, method }: PullOptions): string[] {
 	const { settings, remoteAddress } = config;
 	const host = remoteAddress.includes(":") ? `[${remoteAddress}]` : remoteAddress;
-	// 4 KiB are LMDB's pages: between two snapshots the same pages stand at the same places, so little
-	// differs; measured in docs/ldap.md.
-	const small = ["--no-whole-file", "--inplace", "-B4096"];
 	// A live data.mdb has holes for 80 GiB; --inplace with --sparse needs rsync 3.1.3.
-	const shape = method === "snapshot" ? small : ["--sparse"];
+	const shape =
+		method.kind === "files"
+			? ["--sparse"]
+			: ["--no-whole-file", "--inplace", `-B${method.blockSize}`];
 	return [
 		"rsync",
 		"-rptgoz",

@@ -2,13 +2,20 @@ import { randomUUID } from "node:crypto";
 import { rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Refusal } from "../../errors.ts";
+import { blockSize } from "../../formats/ldap/block-size.ts";
 import { sameMark } from "../../formats/ldap/mark.ts";
 import type { SnapshotAnswer } from "../../formats/ldap/wire.ts";
 import type { LdapSnapshot } from "../../formats/state.ts";
 import type { Config } from "../../services/config.ts";
 import { failPoint } from "../../services/fail-point.ts";
 import { checkRoom, syncTree } from "../../services/ldap/copies.ts";
-import { environmentsOf, listTree, readDatabases } from "../../services/ldap/directory.ts";
+import {
+	digestFiles,
+	environmentsOf,
+	listTree,
+	readDatabases,
+	readEnvironments,
+} from "../../services/ldap/directory.ts";
 import { findPlaces, type LdapPlaces } from "../../services/ldap/places.ts";
 import type { Logger } from "../../services/log/logger.ts";
 import { readRole } from "../../services/role.ts";
@@ -86,9 +93,24 @@ async function fetchCopy(parts: RoundParts, run: Run, places: LdapPlaces): Promi
 		signal,
 		from: answer.directory,
 		to: places.staging,
-		method: "snapshot",
+		method: { kind: "snapshot", blockSize: await bestBlockSize(answer, size, places) },
 	});
 	return { ...transfer, snapshot: snapshotOf(answer), expected: answer };
+}
+
+/** By the number of transactions since what is in staging. */
+async function bestBlockSize(
+	{ transactionIds }: SnapshotAnswer,
+	size: number,
+	places: LdapPlaces,
+): Promise<number> {
+	let transactions = 0;
+	const names = Object.keys(transactionIds);
+	const staged = await readEnvironments(places.staging, names).catch(() => undefined);
+	for (const [name, { transactionId }] of staged ?? []) {
+		transactions += Math.abs((transactionIds[name] ?? 0) - transactionId);
+	}
+	return blockSize(size, transactions);
 }
 
 const snapshotOf = ({
@@ -122,7 +144,7 @@ async function fetchFiles(
 			signal,
 			from: watch.hello.directory,
 			to: places.staging,
-			method: "files",
+			method: { kind: "files" },
 		});
 		transfer = {
 			bytesReceived: transfer.bytesReceived + pulled.bytesReceived,
@@ -192,7 +214,6 @@ async function stillMirror(config: Config, run: Run): Promise<void> {
 /** Whether the directory in use is still the copy that it was, and not written to here. */
 export async function isUntouched(config: Config, copy: LdapSnapshot): Promise<boolean> {
 	const { home, ldap } = config.zimbra;
-	const { digestFiles, readEnvironments } = await import("../../services/ldap/directory.ts");
 	try {
 		const databases = await readDatabases(ldap, ldap, home);
 		const places = environmentsOf(databases);

@@ -22,6 +22,7 @@ import {
 	placeOf,
 	readLog,
 	readState,
+	realSize,
 	startLoop,
 	waitFor,
 } from "./support.ts";
@@ -145,14 +146,4 @@ function tool(host: Host, name: string, script: string): string {
 function configureAnew(host: Host, name: string, value: string): void {
 	const text = readFileSync(host.confFile, "utf8");
 	writeFileSync(host.confFile, text.replace(new RegExp(`^${name}=.*$`, "m"), `${name}="${value}"`));
-}
-
-/** slapadd -q has made the file as large as its map, and rsync would read all of its holes. */
-async function realSize(host: Host): Promise<void> {
-	await host.mustRun("ldap", "stop");
-	const database = host.path("data/ldap/mdb/db");
-	mkdirSync(join(host.directory, "small"));
-	await host.mustRun("mdb_copy", database, join(host.directory, "small"));
-	await host.mustRun("cp", join(host.directory, "small/data.mdb"), database);
-	await host.mustRun("ldap", "start");
 }

@@ -74,7 +74,7 @@ printf 'torn' | dd of="$last/$(head -n 1 "$flag")" bs=1 seek="$(tail -n 1 "$flag
 test("a torn copy from the live server is refused, though its digests are those of the live server", async () => {
 	await using pair = await ldapPair({ ldap: { writemap: true, entries: 1000 } });
 	const { a, b } = pair;
-	// The first half of one state and the second half of an older one.
+	// The first part of one state and the rest of an older one.
 	const { flag } = tamper(
 		a,
 		"mdb_copy",
@@ -82,8 +82,8 @@ test("a torn copy from the live server is refused, though its digests are those 
 /usr/bin/mdb_copy "$@" || exit 1
 for last; do :; done
 [ -f "$flag" ] || { cp "$last/data.mdb" "$flag.old"; exit 0; }
-half=$(($(stat -c %s "$flag.old") / 8192))
-dd if="$flag.old" of="$last/data.mdb" bs=4096 skip=$half seek=$half conv=notrunc 2>/dev/null`,
+part=$(($(stat -c %s "$flag.old") * 3 / 16384))
+dd if="$flag.old" of="$last/data.mdb" bs=4096 skip=$part seek=$part conv=notrunc 2>/dev/null`,
 	);
 	const live = new Directory(a);
 	const mirror = new Directory(b);
@@ -97,7 +97,8 @@ dd if="$flag.old" of="$last/data.mdb" bs=4096 skip=$half seek=$half conv=notrunc
 		return `${dn} modify\nreplace: description\ndescription: ${"changed ".repeat(i * 3)}.\n`;
 	});
 	await live.change(changes.join("\n"));
-	await waitFor("the refusal", b, () => readLog(b).includes("is not used"));
+	// Where even the number of entries cannot be read, the live side says so itself.
+	await waitFor("the refusal", b, () => /is not used|MDB_/.test(readLog(b)));
 	assert.equal(installedCopy(b)?.id, good);
 	assert.notEqual(await mirror.search("", "(uid=bulk0)"), undefined);
 
