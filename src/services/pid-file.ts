@@ -1,6 +1,6 @@
 import { rm } from "node:fs/promises";
 import { readIfThere, writeDurably } from "./files.ts";
-import { identify, isAlive, type ProcessIdentity, parseIdentity } from "./processes.ts";
+import { isAlive, type ProcessIdentity, parseIdentity } from "./processes.ts";
 
 /**
  * A pid file: the pid in the first line, as in the original, and in the second the identity by
@@ -29,6 +29,3 @@ export async function removePidFile(path: string, pid = process.pid): Promise<vo
 	const living = await readPidFile(path);
 	if (living === undefined || living.pid === pid) await rm(path, { force: true });
 }
-
-/** Whether the pid names a process at all, for pid files of others, which have no identity. */
-export const pidLives = (pid: number): boolean => identify(pid) !== undefined;

@@ -57,7 +57,9 @@ test("the first two lines are those of the 2011 script", () => {
 });
 
 test("invariant 9: what is not known is said as unknown, what is old is said to be old", () => {
-	const { flushed, live, heardAt, flushLagBytes, flushLagSeconds, ...blind } = redo;
+	const { replay, ...rest } = redo;
+	const { version, pid, phase, peer, problems } = rest;
+	const blind: RedoState = { version, pid, at, phase, peer, problems, replay };
 	const report = reportStatus({
 		redo: { pid: 7, state: blind, ageMs: 300 },
 		ldap: { pid: undefined, state: undefined, ageMs: undefined },

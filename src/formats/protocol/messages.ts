@@ -262,7 +262,7 @@ function identity(value: unknown): LogIdentity {
 	};
 }
 
-export function logPosition(value: unknown): LogPosition {
+function logPosition(value: unknown): LogPosition {
 	return { ...identity(value), ...position(value) };
 }
 

@@ -152,7 +152,7 @@ function splitCommand(text: string): string[] | undefined {
 }
 
 /** What would be right, in words. */
-export function wanted(setting: Setting): string {
+function wanted(setting: Setting): string {
 	const range =
 		setting.range === undefined ? "" : ` from ${setting.range[0]} to ${setting.range[1]}`;
 	switch (setting.type) {

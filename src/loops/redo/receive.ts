@@ -63,7 +63,7 @@ export async function receiveOnce(options: ReceiveOptions): Promise<void> {
 }
 
 /** Asks the live server for what comes after the local log; nothing is changed by that. */
-export async function request(
+async function request(
 	{
 		config,
 		log,
@@ -89,7 +89,7 @@ export async function request(
 }
 
 /** The live server's word on what the mirror has; heartbeats come before it while it hashes. */
-export async function firstAnswer(
+async function firstAnswer(
 	stream: LiveStream,
 	{ settings }: Config,
 	status?: RedoStatus,

@@ -1,4 +1,5 @@
 import type { Readable, Writable } from "node:stream";
+import { setTimeout as sleep } from "node:timers/promises";
 import { Refusal } from "../../errors.ts";
 import type { FromLive, LogPosition, StreamRequest } from "../../formats/protocol/messages.ts";
 import { encodeFromLive } from "../../formats/protocol/messages.ts";
@@ -58,7 +59,7 @@ export async function serveStream(
 		(reason) => ended.abort(reason),
 	);
 	using wake = new Wake([zimbra.redolog, zimbra.archive], pollMs);
-	const stopHeartbeat = beat(config, send, signal);
+	const beating = beat(config, send, signal);
 	await using held = new HeldLogs(zimbra, pollMs);
 	try {
 		const start = await findStart(request, config, timeline, await words.resume, signal);
@@ -105,7 +106,8 @@ export async function serveStream(
 		if (signal.aborted) return String(signal.reason?.message ?? signal.reason);
 		throw error;
 	} finally {
-		stopHeartbeat();
+		ended.abort();
+		await beating;
 	}
 }
 
@@ -222,28 +224,26 @@ async function findNext(
 	}
 }
 
-/** Says every heartbeat where the live log ends; the first time at once. */
-function beat(
-	config: Config,
+/**
+ * Says every heartbeat where the live log ends; the first time at once. One at a time: while the
+ * mirror is slow, they must not pile up.
+ */
+async function beat(
+	{ zimbra, settings }: Config,
 	send: (message: FromLive) => Promise<void>,
 	signal: AbortSignal,
-): () => void {
-	let last: Position = { sequence: 0, offset: 0 };
-	let sending = false;
-	const once = async () => {
-		// One at a time: while the mirror is slow, they must not pile up.
-		if (sending) return;
-		sending = true;
-		const end = await endOfLog(config.zimbra);
+): Promise<void> {
+	let last: Position | undefined;
+	while (!signal.aborted) {
+		// In the moment of a rollover there is no redo.log; what was true before it serves.
+		const end = await endOfLog(zimbra).catch(() => undefined);
 		if (end !== undefined) last = { sequence: end.header.sequence, offset: end.size };
-		if (!signal.aborted) await send({ kind: "heartbeat", position: last, clock: Date.now() });
-		sending = false;
-	};
-	// A frame that cannot be sent has ended the stream already; that is told by the signal.
-	const timer = setInterval(
-		() => once().catch(() => undefined),
-		config.settings.heartbeat_interval,
-	);
-	once().catch(() => undefined);
-	return () => clearInterval(timer);
+		// A frame that cannot be sent has ended the stream already; that is told by the signal.
+		if (last !== undefined) {
+			const heartbeat = { kind: "heartbeat", position: last, clock: Date.now() } as const;
+			await send(heartbeat).catch(() => undefined);
+		}
+		const pauseMs = last === undefined ? 20 : settings.heartbeat_interval;
+		await sleep(pauseMs, undefined, { signal }).catch(() => undefined);
+	}
 }

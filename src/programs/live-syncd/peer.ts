@@ -11,7 +11,7 @@ export async function askHello(config: Config, signal: AbortSignal): Promise<Hel
 	const hello = parseHello(answer.stdout);
 	if (hello !== undefined) return hello;
 	const said = (answer.stderr || answer.stdout).trim().split("\n")[0] ?? "";
-	if (/^sync-commands:/.test(said)) throw new Error(`${config.remoteAddress} says: ${said}`);
+	if (said.startsWith("sync-commands:")) throw new Error(`${config.remoteAddress} says: ${said}`);
 	throw new Refusal(
 		"old-agent",
 		`${config.remoteAddress} does not know \`hello\`: it said ${said === "" ? "nothing" : `"${said}"`} and exited with ${answer.exitCode}. It still has the sync_commands script of 2011, or none`,

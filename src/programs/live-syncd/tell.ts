@@ -5,7 +5,7 @@ export function tell(error: unknown): void {
 	process.stderr.write(explain(error));
 }
 
-export function explain(error: unknown): string {
+function explain(error: unknown): string {
 	if (!(error instanceof Refusal)) return `live-syncd: ${describe(error)}\n`;
 	return `live-syncd: ${describe(error)}  [${error.code}]\n  try: ${error.hint}\n`;
 }
