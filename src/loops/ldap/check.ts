@@ -1,6 +1,7 @@
 import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { parseDatabase, withDirectory } from "../../formats/ldap/config-ldif.ts";
+import { EntryCounter } from "../../formats/ldap/count-entries.ts";
 import type { LdapMark } from "../../formats/ldap/mark.ts";
 import type { SnapshotFile } from "../../formats/ldap/wire.ts";
 import type { Config } from "../../services/config.ts";
@@ -103,36 +104,21 @@ async function count(
 ): Promise<number> {
 	const { config, copy, run, scratch, signal } = options;
 	const command = ["slapcat", "-F", scratch, "-n", String(number)];
-	const counter = countEntries();
+	const counter = new EntryCounter();
 	const result = await run(command, {
 		timeoutMs: config.settings.ldap_check_timeout,
 		signal,
 		cwd: config.zimbra.home,
-		onStdout: counter.take,
+		onStdout: (text) => counter.take(text),
 	});
 	demand(options, command, { ...result, stdout: "" });
-	const found = counter.entries();
+	const found = counter.entries;
 	const wanted = entries?.[place];
 	if (wanted !== undefined && found !== wanted) {
 		throw bad(copy, `slapcat reads ${found} entries of ${place}, the live server has ${wanted}`);
 	}
 	if (wanted === undefined && found === 0) throw bad(copy, `${place} has no entry`);
 	return found;
-}
-
-/** Counts the entries of an LDIF that comes in pieces: lines that begin with `dn:`. */
-export function countEntries(): { take: (text: string) => void; entries: () => number } {
-	let entries = 0;
-	let tail = "\n";
-	return {
-		take(text) {
-			const all = tail + text;
-			for (let at = all.indexOf("\ndn:"); at >= 0; at = all.indexOf("\ndn:", at + 4)) entries += 1;
-			// Too short to hold a whole mark, so none is counted twice.
-			tail = all.slice(-3);
-		},
-		entries: () => entries,
-	};
 }
 
 /** The copy's cn=config, but with the copy's databases: as it stands it names those in use. */
@@ -172,7 +158,7 @@ function demand({ copy, signal }: CheckOptions, command: string[], result: RunRe
 }
 
 /** The copy will not do; it is made anew. */
-export class BadCopy extends Error {
+class BadCopy extends Error {
 	override readonly name = "BadCopy";
 }
 

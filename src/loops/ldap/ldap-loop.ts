@@ -148,12 +148,12 @@ async function session(loop: Loop, healthy: () => void): Promise<void> {
 		}
 		const start = performance.now();
 		firstChange = undefined;
-		await runRound(parts).catch((error: unknown) => {
+		const workedMs = await runRound(parts).catch((error: unknown): never => {
 			loop.signal.throwIfAborted();
 			watch.signal.throwIfAborted();
 			throw new RoundFailed("round", { cause: error });
 		});
-		lastRound = { start, end: performance.now() };
+		lastRound = { start, end: start + workedMs };
 	}
 }
 

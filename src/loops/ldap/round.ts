@@ -49,9 +49,10 @@ type Fetched = Transfer & {
 
 /**
  * One round: fetches a copy of the live directory, checks it, and puts it in use. The mirror's LDAP
- * serves from the copy before until the very end, and again where anything goes wrong.
+ * serves from the copy before until the very end, and again where anything goes wrong. Returns how
+ * many ms it worked; waiting for a replay run costs nobody anything.
  */
-export async function runRound(parts: RoundParts): Promise<void> {
+export async function runRound(parts: RoundParts): Promise<number> {
 	const { config, log, status, signal } = parts;
 	const began = performance.now();
 	const run = makeRun(config.settings);
@@ -71,7 +72,9 @@ export async function runRound(parts: RoundParts): Promise<void> {
 	status.setStaged(copy);
 
 	status.setPhase("waiting");
+	const waitsSince = performance.now();
 	await using lock = await takeSwapLock(config, log, signal, "ldap swap");
+	const waitedMs = performance.now() - waitsSince;
 	await stillMirror(config, run);
 	await parts.passwords.demandSame();
 	signal.throwIfAborted();
@@ -79,6 +82,7 @@ export async function runRound(parts: RoundParts): Promise<void> {
 	await swapIn({ config, log, places }, copy, lock);
 	const tookMs = Math.round(performance.now() - began);
 	status.roundDone(copy, { endedAt: Date.now(), tookMs, ...transfer });
+	return tookMs - waitedMs;
 }
 
 async function fetchCopy(parts: RoundParts, run: Run, places: LdapPlaces): Promise<Fetched> {
@@ -199,7 +203,7 @@ async function stillMirror(config: Config, run: Run): Promise<void> {
 		throw new Refusal(
 			"is-live",
 			`this server was made the live one (${config.base.role}), so its LDAP is left alone`,
-			"to make it a mirror again: see docs/ldap.md",
+			"to make it a mirror again: see docs/runbooks.md",
 		);
 	}
 	const found = await makeMailboxd({ run, config }).process();

@@ -29,7 +29,7 @@ export type SwapParts = {
 };
 
 /** slapd refused the new copy, and the one before is in use again. */
-export class CopyRefused extends Error {
+class CopyRefused extends Error {
 	override readonly name = "CopyRefused";
 }
 

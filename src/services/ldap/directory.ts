@@ -51,7 +51,7 @@ export const environmentsOf = (databases: readonly LdapDatabase[]): string[] =>
 	databases.filter(({ backend }) => backend === "mdb").map(({ place }) => place);
 
 /** What of data/ldap belongs to one host and one run of slapd, and is never copied. */
-export function staysHere(path: string): boolean {
+function staysHere(path: string): boolean {
 	const name = basename(path);
 	return (
 		path.startsWith("state/") ||

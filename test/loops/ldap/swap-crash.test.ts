@@ -98,7 +98,6 @@ async function expectRepaired({ a, b }: Pair, point: string): Promise<void> {
 	await a.sshd.stop();
 	const loop = startLoop(b);
 	const mirror = new Directory(b);
-	loop.ended.then((code) => code === 0 || console.error(`the loop after ${point}: ${code}`));
 	await waitFor(`LDAP after ${point}`, b, async () => {
 		const whole = !existsSync(placeOf(b, "swap.json")) && readState(b)?.phase === "waiting";
 		return whole && (await mirror.search("", "(objectClass=*)", "1.1")) !== undefined;
