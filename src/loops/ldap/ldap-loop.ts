@@ -154,6 +154,9 @@ async function session(loop: Loop, healthy: () => void): Promise<void> {
 			throw new RoundFailed("round", { cause: error });
 		});
 		lastRound = { start, end: start + workedMs };
+		// Where changes never pause the copy is never quite the newest; it is in use all the same.
+		healthy();
+		status.resolved("copy");
 	}
 }
 
