@@ -1,10 +1,11 @@
+import { open } from "node:fs/promises";
 import { join } from "node:path";
-import { Refusal } from "../../errors.ts";
+import { hasCode, Refusal } from "../../errors.ts";
 import { DigestChain, linksBelow } from "../../formats/redolog/digest-chain.ts";
 import { headerSize } from "../../formats/redolog/header.ts";
 import type { LogIdentity } from "../../formats/redolog/position.ts";
 import type { Config } from "../../services/config.ts";
-import { openIfThere, readAt } from "../../services/files.ts";
+import { makeDirectory, readAt, writeDurably } from "../../services/files.ts";
 import { keptLinksOf } from "../../services/redolog/digests.ts";
 import { extendChain } from "../../services/redolog/extend-chain.ts";
 import type { KeptLinks } from "../../services/redolog/kept-links.ts";
@@ -133,12 +134,36 @@ async function hash(
 	return await extendChain(log.file, new DigestChain(known), end, signal);
 }
 
-/** Cuts what was written behind the last flushed position; it was never acknowledged. */
+/**
+ * Cuts what was written behind the last flushed position. It was never acknowledged and comes again;
+ * it is kept aside all the same, where there is room, since nobody can tell it from what a mailboxd
+ * would have left that was started here and killed.
+ */
 export async function dropLeftover(config: Config, local: LocalLog): Promise<void> {
 	if (local.kind !== "open" || local.leftover === 0) return;
-	await using file = await openIfThere(config.zimbra.currentLog, "r+");
-	await file?.truncate(local.chain.offset);
-	await file?.sync();
+	const { offset } = local.chain;
+	await using file = await open(config.zimbra.currentLog, "r+");
+	const tail = await readAt(file, offset, local.leftover);
+	await saveTail(config, local.identity, offset, tail).catch((error: unknown) => {
+		if (!hasCode(error, "ENOSPC", "EDQUOT")) throw error;
+	});
+	await file.truncate(offset);
+	await file.sync();
+}
+
+/** Saves what is about to be cut off; returns where. */
+export async function saveTail(
+	{ base }: Config,
+	identity: LogIdentity,
+	offset: number,
+	tail: Buffer,
+): Promise<string | undefined> {
+	if (tail.length === 0) return undefined;
+	await makeDirectory(base.aside);
+	const name = `redo.log.seq${identity.sequence}.${identity.createTime}.from-${offset}.${Date.now()}`;
+	const path = join(base.aside, name);
+	await writeDurably(path, tail);
+	return path;
 }
 
 function altered({ zimbra }: Config, what: string): Refusal {

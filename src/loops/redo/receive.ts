@@ -8,9 +8,9 @@ import type { Logger } from "../../services/log/logger.ts";
 import { keptLinksOf } from "../../services/redolog/digests.ts";
 import { ProvenanceFile } from "../../services/redolog/provenance.ts";
 import type { LiveStream, OpenStream } from "./live-stream.ts";
-import { dropLeftover, inspectLocalLog, type LocalLog } from "./local-log.ts";
+import { dropLeftover, inspectLocalLog, type LocalLog, saveTail } from "./local-log.ts";
 import { ReceivedLog } from "./received-log.ts";
-import { Receiver, type ReceiverEvents, saveTail } from "./receiver.ts";
+import { Receiver, type ReceiverEvents } from "./receiver.ts";
 import type { RedoStatus } from "./redo-status.ts";
 
 export type ReceiveOptions = {

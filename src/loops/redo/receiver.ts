@@ -5,11 +5,11 @@ import type { FromLive, LogPosition } from "../../formats/protocol/messages.ts";
 import { parseArchiveName } from "../../formats/redolog/log-name.ts";
 import { type LogIdentity, sameLog } from "../../formats/redolog/position.ts";
 import type { Config } from "../../services/config.ts";
-import { makeDirectory, writeDurably } from "../../services/files.ts";
+import { makeDirectory } from "../../services/files.ts";
 import type { Logger } from "../../services/log/logger.ts";
 import { keptLinksOf } from "../../services/redolog/digests.ts";
 import type { ProvenanceFile } from "../../services/redolog/provenance.ts";
-import type { LocalLog } from "./local-log.ts";
+import { type LocalLog, saveTail } from "./local-log.ts";
 import { ReceivedLog } from "./received-log.ts";
 
 /** Bytes that may be waiting for an fsync; then the stream waits. */
@@ -238,19 +238,4 @@ export class Receiver implements AsyncDisposable {
 		}
 		if (this.#failure !== undefined) throw this.#failure;
 	}
-}
-
-/** Saves what is about to be cut off; returns where. */
-export async function saveTail(
-	{ base }: Config,
-	identity: LogIdentity,
-	offset: number,
-	tail: Buffer,
-): Promise<string | undefined> {
-	if (tail.length === 0) return undefined;
-	await makeDirectory(base.aside);
-	const name = `redo.log.seq${identity.sequence}.${identity.createTime}.from-${offset}.${Date.now()}`;
-	const path = join(base.aside, name);
-	await writeDurably(path, tail);
-	return path;
 }
