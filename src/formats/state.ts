@@ -73,7 +73,8 @@ export type LdapSnapshot = LdapMark & {
 	readonly coverage?: Coverage | undefined;
 	/** ms since the epoch, live clock */
 	readonly takenAt: number;
-	readonly entries: number;
+	/** undefined for hdb, whose copies cannot be read before they are in use */
+	readonly entries?: number | undefined;
 };
 
 export type LdapState = {

@@ -71,7 +71,7 @@ function ldapLines(loop: LoopFacts<LdapState>, state: LdapState): string[] {
 	const inUse =
 		installed === undefined
 			? "no copy in use yet"
-			: `copy of ${new Date(installed.takenAt).toISOString()}, ${installed.entries} entries, ${transactions(installed.transactionIds)}`;
+			: `copy of ${new Date(installed.takenAt).toISOString()}, ${installed.entries ?? "an unknown number of"} entries, ${transactions(installed.transactionIds)}`;
 	const lines = [row("ldap", `${state.phase}${staleness(loop)}; ${inUse}`)];
 	if (state.changeSeen !== undefined) {
 		const { transactionIds, at } = state.changeSeen;

@@ -102,9 +102,11 @@ export async function digestFiles(
 	}
 	for (const { backend, place } of databases) {
 		if (backend === "mdb") continue;
-		for (const path of (await listTree(join(root, place))).files) {
-			const { ino, size, mtimeNs } = await lstat(join(root, place, path), { bigint: true });
-			hash.update(`${place}/${path}\0${ino}\0${size}\0${mtimeNs}\0`);
+		// Not hdb/db alone: BerkeleyDB writes to its logs first, which Zimbra 7 has in hdb/logs.
+		const [area = place] = place.split("/");
+		for (const path of (await listTree(join(root, area))).files) {
+			const { ino, size, mtimeNs } = await lstat(join(root, area, path), { bigint: true });
+			hash.update(`${area}/${path}\0${ino}\0${size}\0${mtimeNs}\0`);
 		}
 	}
 	return hash.digest("hex");
