@@ -1,4 +1,4 @@
-import { type FileHandle, open, rm } from "node:fs/promises";
+import { type FileHandle, open, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { hasCode, Refusal } from "../../errors.ts";
 import { DigestChain } from "../../formats/redolog/digest-chain.ts";
@@ -242,24 +242,24 @@ export class ReceivedLog implements AsyncDisposable {
 	 * just have made this server the live one, so nothing more is written.
 	 */
 	async checkUntouched(written = this.written): Promise<void> {
-		const there = await open(this.#parts.zimbra.currentLog, "r").catch((error: unknown) => {
+		const { zimbra, file } = this.#parts;
+		const now = await stat(zimbra.currentLog).catch((error: unknown) => {
 			if (hasCode(error, "ENOENT")) return undefined;
 			throw error;
 		});
-		await using file = there;
-		const now = await file?.stat();
-		const header = file === undefined ? undefined : await readAt(file, 0, headerSize);
+		// From our own handle: where the inode is the same, this is the header of what lies there.
+		const header = await readAt(file, 0, headerSize);
 		if (
 			now?.ino === this.#parts.inode &&
 			now.size >= written &&
 			now.size <= this.#submitted &&
-			this.#headers.some((own) => header?.equals(own))
+			this.#headers.some((own) => header.equals(own))
 		) {
 			return;
 		}
 		throw new Refusal(
 			"log-altered",
-			`${this.#parts.zimbra.currentLog} is not as this mirror wrote it: Zimbra may have been started here, and two servers may be live`,
+			`${zimbra.currentLog} is not as this mirror wrote it: Zimbra may have been started here, and two servers may be live`,
 			"nothing more is written; if this server is to stay a mirror, stop Zimbra here and see docs/runbooks.md, divergence",
 		);
 	}
