@@ -9,7 +9,7 @@ const users = ["user1@example.net", "user2@example.net", "user3@example.net"];
 /** From the commit on the live server until the same operation is carried out in the mirror's store. */
 export async function benchReplay(size: Size, say: Say): Promise<void> {
 	const [count, interval] = size === "quick" ? [30, "2s"] : [300, "2s"];
-	await using pair = await builtPair({ settings: { replay_interval: interval } });
+	await using pair = await builtPair({ ldap: true, settings: { replay_interval: interval } });
 	const { a, b } = pair;
 	await startMirror(pair);
 	for (let i = 0; i < count; i++) {
