@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { RedoState } from "../../src/formats/state.ts";
+import { countExecutions } from "../pair/committed.ts";
 import type { Host } from "../pair/host.ts";
 import type { Pair } from "../pair/pair.ts";
 
@@ -83,11 +84,7 @@ export async function caughtUp({ a, b }: Pair, redologOfB?: string): Promise<voi
 
 /** Every committed operation was executed once on the mirror. */
 export function assertExecutedOnce({ a, b }: Pair): void {
-	const counts = new Map(a.committed().map(({ transaction }) => [transaction, 0]));
-	for (const { transaction } of b.executions()) {
-		const before = counts.get(transaction);
-		if (before !== undefined) counts.set(transaction, before + 1);
-	}
+	const counts = countExecutions(a.committed(), b.executions());
 	const wrong = [...counts].filter(([, count]) => count !== 1);
 	assert.deepEqual(wrong, [], "operations that were not executed exactly once");
 }

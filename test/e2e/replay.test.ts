@@ -1,0 +1,87 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { mailOf } from "../pair/install.ts";
+import { createPair, type Pair } from "../pair/pair.ts";
+import { compareStores } from "../pair/store-dump.ts";
+import {
+	assertExecutedOnce,
+	caughtUp,
+	deliver,
+	liveSyncd,
+	quick,
+	redoState,
+	someone,
+	tail,
+	until,
+} from "./support.ts";
+
+/** The mirror's store is brought to the end of the live log by the running loops. */
+async function replayed(pair: Pair): Promise<void> {
+	const { sequence, offset } = await pair.a.mailbox.position();
+	await until("everything is replayed", async () => {
+		const at = (await redoState(pair.b))?.replayed;
+		return (
+			at !== undefined &&
+			(at.sequence > sequence || (at.sequence === sequence && at.offset >= offset))
+		);
+	}).catch((error: unknown) => {
+		throw new Error(`${String(error)}${tail(pair.b)}`);
+	});
+}
+
+test("a new account gets mail within the second: its mailbox and mail are on the mirror (LDAP first)", async () => {
+	await using pair = await createPair({ ldap: true, settings: quick });
+	await liveSyncd(pair.b, "start");
+	for (let i = 0; i < 4; i++) {
+		const mail = `newcomer${i}@example.net`;
+		await pair.a.createAccount(mail);
+		await pair.a.mailbox.deliver({ to: [mail, someone] });
+	}
+	await replayed(pair);
+	const state = await redoState(pair.b);
+	assert.equal(state?.replay.failedOperations, 0);
+	assertExecutedOnce(pair);
+	assert.deepEqual(compareStores(await pair.a.dumpStore(), await pair.b.dumpStore()), []);
+	await liveSyncd(pair.b, "stop");
+});
+
+test("mail to five, cut by a rollover before each of its links in turn, reaches all five", async () => {
+	await using pair = await createPair({ ldap: true, accounts: 5, settings: quick });
+	await liveSyncd(pair.b, "start");
+	const five = [1, 2, 3, 4, 5].map(mailOf);
+	for (let link = 0; link < 5; link++) {
+		await pair.a.mailbox.deliver({ to: five, size: 5000, rolloverBefore: link });
+		// In some of these turns a slice ends between the blob and its links.
+		await replayed(pair);
+	}
+	const store = await pair.b.dumpStore();
+	const messages = [...store.values()].filter(({ sha256 }) => sha256 !== undefined);
+	assert.equal(messages.length, 25);
+	assertExecutedOnce(pair);
+	assert.deepEqual(compareStores(await pair.a.dumpStore(), store), []);
+	await liveSyncd(pair.b, "stop");
+});
+
+test("operations that stay open over rollovers, slices and a stop arrive once, and aborted ones never", async () => {
+	await using pair = await createPair({ ldap: true, accounts: 5, settings: quick });
+	const { a, b } = pair;
+	await liveSyncd(b, "start");
+	// In mailboxes of their own: a mailbox is locked while one of its transactions is open.
+	const slow = await a.mailbox.begin({ to: [mailOf(4)], size: 4000 });
+	const never = await a.mailbox.begin({ to: [mailOf(5)], size: 4000 });
+	await deliver(pair, 4, 2);
+	await replayed(pair);
+	await a.mailbox.rollover();
+	await deliver(pair, 2);
+	await caughtUp(pair);
+	await liveSyncd(b, "stop");
+	await deliver(pair, 2, 1);
+	await liveSyncd(b, "start");
+	await slow.commit();
+	await never.abort();
+	await deliver(pair, 2);
+	await replayed(pair);
+	assertExecutedOnce(pair);
+	assert.deepEqual(compareStores(await a.dumpStore(), await b.dumpStore()), []);
+	await liveSyncd(b, "stop");
+});
