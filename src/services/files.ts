@@ -1,4 +1,13 @@
-import { copyFile, type FileHandle, mkdir, open, readFile, rename, rm } from "node:fs/promises";
+import {
+	copyFile,
+	type FileHandle,
+	mkdir,
+	open,
+	readFile,
+	rename,
+	rm,
+	stat,
+} from "node:fs/promises";
 import { dirname } from "node:path";
 import { hasCode } from "../errors.ts";
 
@@ -59,6 +68,11 @@ export async function syncDirectory(path: string): Promise<void> {
 
 export async function makeDirectory(path: string): Promise<void> {
 	await mkdir(path, { recursive: true, mode: 0o750 });
+}
+
+/** Whether the path exists at all. */
+export async function isThere(path: string): Promise<boolean> {
+	return (await stat(path).catch(() => undefined)) !== undefined;
 }
 
 /** Opens a file, or gives undefined where there is none. */

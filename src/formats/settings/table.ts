@@ -64,11 +64,6 @@ export const settingsTable = {
 		default: "{zimbra_home}/.ssh/live_sync",
 		help: "Private key with which the mirror logs in.",
 	},
-	remote_program: {
-		type: "path",
-		default: "{base_dir}/sync_commands",
-		help: "What the mirror asks sshd to run. The forced command of the key decides what runs in truth; this name matters only for a key without one.",
-	},
 	path: {
 		type: "list",
 		default:

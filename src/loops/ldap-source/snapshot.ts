@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { hasCode } from "../../errors.ts";
 import type { SnapshotAnswer } from "../../formats/ldap/wire.ts";
 import type { Config } from "../../services/config.ts";
-import { makeDirectory } from "../../services/files.ts";
+import { isThere, makeDirectory } from "../../services/files.ts";
 import { checkRoom, describeContents } from "../../services/ldap/copies.ts";
 import {
 	environmentsOf,
@@ -19,7 +19,6 @@ import {
 	copySize,
 	countEntries,
 	type Environment,
-	isThere,
 	readEnvironment,
 } from "../../services/ldap/lmdb.ts";
 import { takeLock } from "../../services/lock.ts";

@@ -1,9 +1,8 @@
-import { setTimeout as sleep } from "node:timers/promises";
 import { Refusal } from "../../errors.ts";
 import { type LdapMark, sameMark } from "../../formats/ldap/mark.ts";
 import { nextRoundAt } from "../../formats/ldap/schedule.ts";
 import type { Config } from "../../services/config.ts";
-import { isThere } from "../../services/ldap/lmdb.ts";
+import { isThere } from "../../services/files.ts";
 import { findPlaces } from "../../services/ldap/places.ts";
 import type { Logger } from "../../services/log/logger.ts";
 import { publish } from "../../services/publish.ts";
@@ -11,6 +10,7 @@ import { makeRun } from "../../services/run.ts";
 import { connect } from "../../services/ssh/connect.ts";
 import { ldapService } from "../../services/zimbra/service.ts";
 import { keepTrying } from "../keep-trying.ts";
+import { regularly } from "../regularly.ts";
 import { LdapStatus } from "./ldap-status.ts";
 import { openWatch } from "./live-watch.ts";
 import { Passwords } from "./passwords.ts";
@@ -176,15 +176,4 @@ async function startLdap({ config, log, signal }: Loop): Promise<void> {
 	// A copy may mend it, so the loop goes on.
 	if (!started.ok) log.error({ hint: started.hint }, `LDAP of this server: ${started.problem}`);
 	else if (started.changed) log.info("LDAP of this server was started");
-}
-
-async function regularly(
-	everyMs: number,
-	signal: AbortSignal,
-	work: () => Promise<unknown>,
-): Promise<void> {
-	while (!signal.aborted) {
-		await work().catch(() => undefined);
-		await sleep(everyMs, undefined, { signal }).catch(() => undefined);
-	}
 }

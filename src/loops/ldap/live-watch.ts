@@ -40,8 +40,8 @@ export async function openWatch(
 	config: Config,
 	events: WatchEvents,
 ): Promise<LiveWatch> {
-	const { connect_timeout, heartbeat_interval, link_timeout, remote_program } = config.settings;
-	const channel = await link.exec(`${remote_program} ldap_changes`);
+	const { connect_timeout, heartbeat_interval, link_timeout } = config.settings;
+	const channel = await link.exec("ldap_changes");
 	const ended = new AbortController();
 	let hello: LdapHello | undefined;
 	let look: LdapLook | undefined;
@@ -140,9 +140,9 @@ export async function requestSnapshot(
 	config: Config,
 	signal: AbortSignal,
 ): Promise<SnapshotAnswer> {
-	const { command_timeout, ldap_copy_timeout, remote_program } = config.settings;
+	const { command_timeout, ldap_copy_timeout } = config.settings;
 	// Its input stays open: the end of it tells the live side that nobody waits any more.
-	const channel = await link.exec(`${remote_program} ldap_snapshot`);
+	const channel = await link.exec("ldap_snapshot");
 	const deadline = AbortSignal.any([
 		signal,
 		AbortSignal.timeout(2 * ldap_copy_timeout + command_timeout),

@@ -1,13 +1,13 @@
 import { once } from "node:events";
-import { access } from "node:fs/promises";
-import { setTimeout as sleep } from "node:timers/promises";
-import { hasCode, Refusal } from "../../errors.ts";
+import { Refusal } from "../../errors.ts";
 import type { LogPosition } from "../../formats/protocol/messages.ts";
 import type { Config } from "../../services/config.ts";
+import { isThere } from "../../services/files.ts";
 import type { Logger } from "../../services/log/logger.ts";
 import { publish } from "../../services/publish.ts";
 import { readRole } from "../../services/role.ts";
 import { keepTrying } from "../keep-trying.ts";
+import { regularly } from "../regularly.ts";
 import { type OpenStream, openStream } from "./live-stream.ts";
 import { type ReceiveOptions, receiveOnce } from "./receive.ts";
 import type { ReceiverEvents } from "./receiver.ts";
@@ -68,8 +68,10 @@ export async function runRedoLoop(
 	const publishing = regularly(publishMs, ended.signal, () =>
 		publish(config.base.stateRedo, status.snapshot()),
 	);
+	const watching = regularly(lookForStopMs, ended.signal, async () => {
+		if (await isThere(config.base.stopFile)) ended.abort(new Error("stop was asked"));
+	});
 	const tasks = [
-		watchStopFile(config, ended, signal),
 		receive({ config, timeline, status, events, log, signal, open }),
 		keepReplaying(replayer, status, signal),
 		watchCoverage(config, status, signal),
@@ -85,7 +87,7 @@ export async function runRedoLoop(
 		throw error;
 	} finally {
 		ended.abort();
-		await Promise.allSettled([...tasks, publishing]);
+		await Promise.allSettled([...tasks, publishing, watching]);
 		status.setPhase("stopped");
 		await publish(config.base.stateRedo, status.snapshot());
 	}
@@ -117,39 +119,5 @@ async function keepReplaying(
 		if (!(error instanceof Refusal) || withdrawals.has(error.code)) throw error;
 		status.problem("replay", error, true);
 		await once(signal, "abort");
-	}
-}
-
-/** A full disk must not end the loop: what it means is told by what the receiver meets. */
-async function regularly(
-	everyMs: number,
-	signal: AbortSignal,
-	task: () => Promise<void>,
-): Promise<void> {
-	while (!signal.aborted) {
-		await task().catch(() => undefined);
-		await sleep(everyMs, undefined, { signal }).catch(() => undefined);
-	}
-}
-
-/** status/live_sync.stop asks the loops to end at the next safe point, as in the original. */
-async function watchStopFile(
-	config: Config,
-	ended: AbortController,
-	signal: AbortSignal,
-): Promise<void> {
-	while (!signal.aborted) {
-		if (await exists(config.base.stopFile)) return ended.abort(new Error("stop was asked"));
-		await sleep(lookForStopMs, undefined, { signal }).catch(() => undefined);
-	}
-}
-
-async function exists(path: string): Promise<boolean> {
-	try {
-		await access(path);
-		return true;
-	} catch (error) {
-		if (hasCode(error, "ENOENT")) return false;
-		throw error;
 	}
 }

@@ -1,4 +1,3 @@
-import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { type LmdbMeta, metaBytes, pageSizeOffset, parseMeta } from "../../formats/lmdb/meta.ts";
 import { openIfThere, readAt } from "../files.ts";
@@ -60,9 +59,4 @@ export async function countEntries(
 	const found = /^\s*Entries: (\d+)$/m.exec(result.stdout);
 	if (result.exitCode !== 0 || found === null) throw new Error(describeResult(command, result));
 	return Number(found[1]);
-}
-
-/** Whether the path exists at all. */
-export async function isThere(path: string): Promise<boolean> {
-	return (await stat(path).catch(() => undefined)) !== undefined;
 }

@@ -2,8 +2,7 @@ import { lstat, readlink, stat } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import type { Generation } from "../../formats/ldap/swap-plan.ts";
 import type { Config } from "../config.ts";
-import { makeDirectory } from "../files.ts";
-import { isThere } from "./lmdb.ts";
+import { isThere, makeDirectory } from "../files.ts";
 
 /** Where the mirror keeps its copies; all on the file system of data/ldap, to be renamed into place. */
 export type LdapPlaces = Readonly<Record<Generation, string>> & {
