@@ -71,12 +71,19 @@ export function speakOver(
 ): LiveStream {
 	channel.on("error", () => channel.destroy());
 	channel.write(encodeFromMirror(resume));
-	const messages = decode(channel, log);
+	// Any byte tells that the other side lives: over a slow line a message may take long.
+	let heardAt = performance.now();
+	const messages = decode(channel, log, () => {
+		heardAt = performance.now();
+	});
 	// The other side's program has to start before its first word.
 	let patienceMs = settings.connect_timeout;
 	return {
 		async next() {
-			const result = await within(messages.next(), patienceMs, signal);
+			// While we did not listen, nothing could be heard.
+			heardAt = performance.now();
+			const silentMs = () => performance.now() - heardAt;
+			const result = await unlessSilent(messages.next(), silentMs, patienceMs, signal);
 			patienceMs = settings.link_timeout;
 			if (!result.done) return result.value;
 			const said = complaint();
@@ -92,9 +99,13 @@ export function speakOver(
 	};
 }
 
-async function* decode(channel: Duplex, log: Logger): AsyncGenerator<FromLive, undefined> {
+async function* decode(
+	channel: Duplex,
+	log: Logger,
+	onBytes: () => void,
+): AsyncGenerator<FromLive, undefined> {
 	const reader = new GreetingReader();
-	const raw = channel[Symbol.asyncIterator]() as AsyncIterator<Buffer>;
+	const raw = listen(channel, onBytes);
 	let greeting: ReturnType<GreetingReader["push"]>;
 	while (greeting === undefined) {
 		const piece = await raw.next();
@@ -107,6 +118,14 @@ async function* decode(channel: Duplex, log: Logger): AsyncGenerator<FromLive, u
 	const frames = new FrameDecoder();
 	for await (const bytes of decompress(greeting.compression, greeting.rest, raw)) {
 		for (const frame of frames.push(bytes)) yield decodeFromLive(frame);
+	}
+	return undefined;
+}
+
+async function* listen(channel: Duplex, onBytes: () => void): AsyncGenerator<Buffer, undefined> {
+	for await (const bytes of channel as AsyncIterable<Buffer>) {
+		onBytes();
+		yield bytes;
 	}
 	return undefined;
 }
@@ -151,15 +170,23 @@ async function feed(
 	}
 }
 
-/** The value of a promise, or an Error when it takes too long or the signal aborts. */
-async function within<T>(promise: Promise<T>, ms: number, signal: AbortSignal): Promise<T> {
+/** The value of a promise, or an Error when nothing was heard for too long, or the signal aborts. */
+async function unlessSilent<T>(
+	promise: Promise<T>,
+	silentMs: () => number,
+	patienceMs: number,
+	signal: AbortSignal,
+): Promise<T> {
 	promise.catch(() => undefined);
 	signal.throwIfAborted();
 	const { promise: interrupted, reject } = Promise.withResolvers<never>();
-	const timer = setTimeout(
-		() => reject(new Error(`nothing was heard from the live server for ${ms / 1000} s`)),
-		ms,
-	);
+	const silence = new Error(`nothing was heard from the live server for ${patienceMs / 1000} s`);
+	const look = () => {
+		const leftMs = patienceMs - silentMs();
+		if (leftMs <= 0) reject(silence);
+		else timer = setTimeout(look, leftMs);
+	};
+	let timer = setTimeout(look, patienceMs);
 	const abort = () => reject(signal.reason);
 	signal.addEventListener("abort", abort, { once: true });
 	try {
