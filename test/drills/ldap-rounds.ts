@@ -93,11 +93,13 @@ await waitFor(
 await waitFor("quiet", b, () => readState(b)?.phase === "watching");
 const count = await checkWhole(b);
 if (count !== installedCopy(b)?.entries) throw new Error(`${count} entries in the end`);
+const broken = readLog(b).match(/redo: link: .*/g) ?? [];
 const failures = readLog(b).match(/ is not used: .*/g) ?? [];
 await b.liveSyncd("kill");
 
 say(`copies checked: ${checked}, torn: 0; refused before use: ${failures.length}`);
 for (const each of new Set(failures)) say(`  refused: ${each}`);
+for (const each of broken) say(`  ${each}`);
 say(`writes: ${end} in ${seconds.toFixed(0)} s, ${(end / seconds).toFixed(0)} per second`);
 say(
 	`size of the directory: ${mebibytes(sizeOf(a))} MiB; sent for each round: ${spread(sizes.map(mebibytes))} MiB`,
@@ -179,5 +181,5 @@ function spread(numbers: readonly number[]): string {
 	const sorted = numbers.toSorted((one, other) => one - other);
 	const at = (part: number) =>
 		sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))];
-	return `min ${sorted[0]}, median ${at(0.5)}, 95% ${at(0.95)}, max ${sorted.at(-1)} (${sorted.length})`;
+	return `min ${sorted[0]}, median ${at(0.5)}, 95% ${at(0.95)}, 99.9% ${at(0.999)}, max ${sorted.at(-1)} (${sorted.length})`;
 }
