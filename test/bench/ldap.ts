@@ -9,6 +9,7 @@ import { once } from "node:events";
 import { rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { settingsTable } from "../../src/formats/settings/table.ts";
 import {
 	Directory,
 	installedCopy,
@@ -37,11 +38,11 @@ export async function benchLdap({ changes = 50, entries = 20_000, say }: LdapBen
 
 /** The settings as they are when nobody sets them. */
 const defaults = {
-	ldap_quiet: "500ms",
-	ldap_interval: "3s",
-	ldap_share: "30",
-	ldap_poll: "500ms",
-} as const;
+	ldap_quiet: settingsTable.ldap_quiet.default,
+	ldap_interval: settingsTable.ldap_interval.default,
+	ldap_share: settingsTable.ldap_share.default,
+	ldap_poll: settingsTable.ldap_poll.default,
+};
 
 async function benchLatency(changes: number, say: LdapBench["say"]): Promise<void> {
 	await using pair = await ldapPair({ ldap: { writemap: true, entries: 500 }, settings: defaults });

@@ -224,7 +224,7 @@ export const settingsTable = {
 	ldap_share: {
 		type: "number",
 		range: [1, 100],
-		default: "30",
+		default: "50",
 		help: "LDAP copies take at most this part of the time, in per cent.",
 	},
 	ldap_poll: {
