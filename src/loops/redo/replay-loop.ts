@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe, Refusal } from "../../errors.ts";
 import { comparePositions, type LogIdentity, sameLog } from "../../formats/redolog/position.ts";
+import type { ReplayedPosition } from "../../formats/redolog/replayed-position.ts";
 import { rewind } from "../../formats/redolog/rewind.ts";
 import { retryDelay } from "../../formats/replay/decision.ts";
 import { type LastRun, nextRunAt } from "../../formats/replay/schedule.ts";
@@ -110,10 +111,17 @@ class ReplayLoop implements Replayer {
 
 	async cut(identity: LogIdentity, offset: number): Promise<void> {
 		const { config, log } = this.#parts;
+		const beyond = (log: LogIdentity, at: number) => sameLog(log, identity) && at > offset;
+		// Nearly every cut is of a torn record that no run has come to. Then receiving must not wait for
+		// the lock, which a run may hold for long; a run that begins now goes no further than what has
+		// settled, and the cut is no longer among that.
+		const untouched =
+			!beyond(...endOf(await readReplayed(config))) &&
+			!beyond(...endOf((await readRecord(config))?.next));
+		if (untouched) return;
 		await using _lock = await this.#lock("cut", new AbortController().signal);
 		const position = await readReplayed(config);
 		const record = await readRecord(config);
-		const beyond = (log: LogIdentity, at: number) => sameLog(log, identity) && at > offset;
 		const next = record?.next;
 		const recordToo = next !== undefined && beyond(next.log, next.offset);
 		if (!beyond(position.log, position.offset) && !recordToo) return;
@@ -220,6 +228,12 @@ class ReplayLoop implements Replayer {
 		this.#state = { ...this.#state, ...change };
 		this.#parts.events.onState(this.#state);
 	}
+}
+
+/** The log and the offset of a position; of none, the beginning of nothing. */
+function endOf(position: ReplayedPosition | undefined): [LogIdentity, number] {
+	const nowhere = { serverId: "", sequence: -1, createTime: 0, timeline: 0 };
+	return position === undefined ? [nowhere, 0] : [position.log, position.offset];
 }
 
 function phaseAfter(result: ReplayResult): ReplayState["phase"] {
