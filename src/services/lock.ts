@@ -1,14 +1,21 @@
-import { mkdir, rename, rm, rmdir, stat } from "node:fs/promises";
+import { mkdir, readdir, rename, rm, rmdir, stat, writeFile } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { hasCode } from "../errors.ts";
-import { readIfThere, writeDurably } from "./files.ts";
+import { failPoint } from "./fail-point.ts";
+import { readIfThere } from "./files.ts";
 import type { Logger } from "./log/logger.ts";
 import { isAlive, ownIdentity, type ProcessIdentity, parseIdentity } from "./processes.ts";
 
 /**
- * The lock directory of the 2011 scripts: made with mkdir, removed with rmdir, so that it excludes
- * them too. Beside it stands who holds it, since when and for what; a lock whose holder is dead,
- * the processes it started included, is taken over.
+ * The lock directory of the 2011 scripts: made with mkdir, removed with rmdir. Beside it stands who
+ * holds it, since when and for what; a lock whose holder is dead, the processes it started included,
+ * is taken over.
+ *
+ * A holder may die between any two system calls, and a lock of which nobody knows the holder would
+ * stop both loops for ever. So there is a record of the maker at every instant: a claim is written
+ * before mkdir and renamed to the owner record after it; on release the owner record becomes a claim
+ * again before rmdir, and goes last.
  */
 export type HeldLock = AsyncDisposable & {
 	/** Names a process that must be gone too before anybody else may take this lock. */
@@ -28,67 +35,206 @@ export type LockOptions = {
 	readonly purpose: string;
 	readonly signal: AbortSignal;
 	readonly log: Logger;
-	/** Whether any loop lives: without one, a lock that names no owner is dead after a while. */
-	readonly anyLoopLives: () => Promise<boolean>;
 	/** ms; without it the wait ends only by the signal */
 	readonly timeoutMs?: number;
+	/** called once when the wait has become long, with who holds the lock, in words */
+	readonly onLongWait?: (holder: string) => void;
 };
 
 const pollMs = 100;
-/** Between mkdir and the owner record lie milliseconds; longer means that the maker died there. */
-const ownerlessMs = 10_000;
+const longWaitMs = 30_000;
+/** A lock without any record was made by something else: the scripts of 2011, or by hand. */
+const unrecordedMs = 10_000;
 
 const ownerFile = (lock: string): string => `${lock}.owner`;
+const claimPrefix = (lock: string): string => `${lock}.claim.`;
+
+let claims = 0;
 
 /**
  * Waits for the lock and takes it.
  * Throws the signal's reason when it aborts, an Error that names the holder when the time is up.
  */
 export async function takeLock(lock: string, options: LockOptions): Promise<HeldLock> {
-	const deadline = performance.now() + (options.timeoutMs ?? Number.POSITIVE_INFINITY);
-	while (!(await tryToMake(lock))) {
-		options.signal.throwIfAborted();
-		if (await takeOver(lock, options)) continue;
-		if (performance.now() > deadline) {
-			const owner = await readLockOwner(lock);
-			const who =
-				owner === undefined ? "unknown" : `process ${owner.process.pid} (${owner.purpose})`;
-			throw new Error(`${lock} is held by ${who} for too long`);
-		}
-		await sleep(pollMs, undefined, { signal: options.signal });
-	}
-	let owner: LockOwner = {
-		process: ownIdentity(),
-		children: [],
-		purpose: options.purpose,
-		since: Date.now(),
-	};
-	try {
-		await writeDurably(ownerFile(lock), JSON.stringify(owner));
-	} catch (error) {
-		await rmdir(lock);
-		throw error;
-	}
+	const claim = `${claimPrefix(lock)}${process.pid}.${++claims}`;
+	let owner = await waitForLock(lock, claim, options);
 	let held = true;
 	const release = async () => {
 		if (!held) return;
 		held = false;
-		await rm(ownerFile(lock), { force: true });
+		await rename(ownerFile(lock), claim);
+		failPoint("lock:before-removal");
 		await rmdir(lock);
+		await rm(claim, { force: true });
 	};
 	return {
 		async addChild(child) {
 			owner = { ...owner, children: [...owner.children.filter(isAlive), child] };
-			await writeDurably(ownerFile(lock), JSON.stringify(owner));
+			const next = `${ownerFile(lock)}.${process.pid}.tmp`;
+			await writeFile(next, JSON.stringify(owner));
+			await rename(next, ownerFile(lock));
 		},
 		release,
 		[Symbol.asyncDispose]: release,
 	};
 }
 
+async function waitForLock(lock: string, claim: string, options: LockOptions): Promise<LockOwner> {
+	const { signal, log, timeoutMs = Number.POSITIVE_INFINITY } = options;
+	const began = performance.now();
+	const judge = new Judge(lock);
+	let told = false;
+	for (;;) {
+		signal.throwIfAborted();
+		const owner = await tryToTake(lock, claim, options.purpose);
+		if (owner !== undefined) return owner;
+		const removal = await takeOver(lock, judge);
+		if (removal.removed) {
+			const { process: holder, purpose } = removal.owner ?? {};
+			log.warn(
+				{ lock, holder: holder?.pid, purpose },
+				"the lock's holder is dead, its lock was taken over",
+			);
+			continue;
+		}
+		const waited = performance.now() - began;
+		const holder = waited > Math.min(longWaitMs, timeoutMs) ? await nameHolder(lock) : "";
+		if (waited > timeoutMs) throw new Error(`${lock} is held by ${holder} for too long`);
+		if (waited > longWaitMs && !told) {
+			told = true;
+			log.warn({ lock, holder, purpose: options.purpose }, "waiting long for the lock");
+			options.onLongWait?.(holder);
+		}
+		await sleep(pollMs, undefined, { signal });
+	}
+}
+
+/** One attempt; undefined where somebody has the lock. */
+async function tryToTake(
+	lock: string,
+	claim: string,
+	purpose: string,
+): Promise<LockOwner | undefined> {
+	if ((await mark(lock)) !== undefined) return undefined;
+	const owner = { process: ownIdentity(), children: [], purpose, since: Date.now() };
+	try {
+		await writeFile(claim, JSON.stringify(owner));
+		if (!(await tryToMake(lock))) {
+			await rm(claim, { force: true });
+			return undefined;
+		}
+	} catch (error) {
+		await rm(claim, { force: true });
+		throw error;
+	}
+	failPoint("lock:made");
+	try {
+		await rename(claim, ownerFile(lock));
+	} catch (error) {
+		await rmdir(lock);
+		await rm(claim, { force: true });
+		throw error;
+	}
+	return owner;
+}
+
 /** Who holds the lock; undefined where nobody does or nothing is recorded. */
 export async function readLockOwner(lock: string): Promise<LockOwner | undefined> {
-	const text = await readIfThere(ownerFile(lock));
+	return parseOwner(await readIfThere(ownerFile(lock)));
+}
+
+/** Removes a lock whose holder was ended by us; one that somebody living holds stays. */
+export async function removeLock(lock: string): Promise<void> {
+	await takeOver(lock, new Judge(lock, 0));
+}
+
+/** Tells whether nobody can hold a lock any more. */
+class Judge {
+	readonly #lock: string;
+	readonly #unrecordedMs: number;
+	#unrecorded = { mark: "", since: 0 };
+
+	/** @param patienceMs how long a lock without any record is left alone */
+	constructor(lock: string, patienceMs = unrecordedMs) {
+		this.#lock = lock;
+		this.#unrecordedMs = patienceMs;
+	}
+
+	async isDead(): Promise<boolean> {
+		const seen = await mark(this.#lock);
+		if (seen === undefined) return false;
+		// The same lock with the same owner record before and after: its maker's claim, if that is what
+		// there is of him, stood there all the time.
+		const text = await readIfThere(ownerFile(this.#lock));
+		const claimed = await claimsOf(this.#lock);
+		const same = text === (await readIfThere(ownerFile(this.#lock)));
+		if (!same || (await mark(this.#lock)) !== seen) return false;
+		if (claimed.some(({ alive }) => alive)) return false;
+		const owner = parseOwner(text);
+		if (owner !== undefined) return !lives(owner);
+		return claimed.length > 0 || this.#longUnrecorded(seen);
+	}
+
+	#longUnrecorded(seen: string): boolean {
+		const now = performance.now();
+		if (this.#unrecorded.mark !== seen) this.#unrecorded = { mark: seen, since: now };
+		return now - this.#unrecorded.since >= this.#unrecordedMs;
+	}
+}
+
+type Removal = { readonly removed: boolean; readonly owner?: LockOwner | undefined };
+
+/** Removes a dead holder's lock; `removed` where the lock may be free now. */
+async function takeOver(lock: string, judge: Judge): Promise<Removal> {
+	if (!(await judge.isDead())) return { removed: false };
+	// Only one at a time, and what was read before counts for nothing: the holder may be new by now.
+	const guard = `${lock}.takeover`;
+	if (!(await tryToMake(guard))) {
+		await removeAbandoned(guard);
+		return { removed: false };
+	}
+	try {
+		if (!(await judge.isDead())) return { removed: false };
+		const owner = await readLockOwner(lock);
+		// The record goes first, or it would be the next holder's that is removed.
+		const record = `${claimPrefix(lock)}${owner?.process.pid ?? 0}.dead`;
+		await rename(ownerFile(lock), record).catch(unlessMissing);
+		failPoint("lock:before-takeover");
+		await rmdir(lock);
+		for (const { file, alive } of await claimsOf(lock)) if (!alive) await rm(file, { force: true });
+		return { removed: true, owner };
+	} catch (error) {
+		if (hasCode(error, "ENOENT")) return { removed: true };
+		throw error;
+	} finally {
+		await rmdir(guard);
+	}
+}
+
+/** A takeover takes milliseconds; its guard is left behind only by one that was killed over it. */
+async function removeAbandoned(guard: string): Promise<void> {
+	if (!(await isFresh(guard))) await rmdir(guard).catch(unlessMissing);
+}
+
+async function claimsOf(lock: string): Promise<{ file: string; alive: boolean }[]> {
+	const prefix = basename(claimPrefix(lock));
+	const names = (await readdir(dirname(lock))).filter((name) => name.startsWith(prefix));
+	return await Promise.all(
+		names.map(async (name) => {
+			const file = join(dirname(lock), name);
+			const owner = parseOwner(await readIfThere(file));
+			return { file, alive: owner === undefined ? await isFresh(file) : lives(owner) };
+		}),
+	);
+}
+
+/** Made within the last seconds: whoever made it may be about to go on. */
+async function isFresh(file: string): Promise<boolean> {
+	const found = await stat(file).catch(unlessMissing);
+	return found !== undefined && Math.abs(Date.now() - found.mtimeMs) < unrecordedMs;
+}
+
+function parseOwner(text: string | undefined): LockOwner | undefined {
 	if (text === undefined) return undefined;
 	try {
 		const { process, children, purpose, since } = JSON.parse(text);
@@ -101,6 +247,19 @@ export async function readLockOwner(lock: string): Promise<LockOwner | undefined
 	}
 }
 
+const lives = ({ process, children }: LockOwner): boolean => [process, ...children].some(isAlive);
+
+async function nameHolder(lock: string): Promise<string> {
+	const owner = await readLockOwner(lock);
+	return owner === undefined ? "unknown" : `process ${owner.process.pid} (${owner.purpose})`;
+}
+
+/** What tells a lock from a later one of the same name; undefined where there is none. */
+async function mark(directory: string): Promise<string | undefined> {
+	const found = await stat(directory, { bigint: true }).catch(unlessMissing);
+	return found && `${found.ino}.${found.birthtimeNs}`;
+}
+
 async function tryToMake(directory: string): Promise<boolean> {
 	try {
 		await mkdir(directory);
@@ -111,61 +270,6 @@ async function tryToMake(directory: string): Promise<boolean> {
 	}
 }
 
-/** Removes a dead holder's lock; true where the lock may be free now. */
-async function takeOver(lock: string, options: LockOptions): Promise<boolean> {
-	if (!(await isDead(lock, options))) return false;
-	// Only one at a time, and what was read before counts for nothing: the holder may be new by now.
-	const guard = `${lock}.takeover`;
-	if (!(await tryToMake(guard))) {
-		await removeAbandoned(guard);
-		return false;
-	}
-	try {
-		if (!(await isDead(lock, options))) return false;
-		const owner = await readLockOwner(lock);
-		const aside = `${lock}.dead.${process.pid}`;
-		await rename(lock, aside);
-		await rm(ownerFile(lock), { force: true });
-		await rmdir(aside);
-		options.log.warn(
-			{ lock, holder: owner?.process.pid, purpose: owner?.purpose },
-			"the lock's holder is dead, its lock was taken over",
-		);
-		return true;
-	} catch (error) {
-		if (hasCode(error, "ENOENT")) return true;
-		throw error;
-	} finally {
-		await rmdir(guard);
-	}
-}
-
-async function isDead(lock: string, { anyLoopLives }: LockOptions): Promise<boolean> {
-	const owner = await readLockOwner(lock);
-	if (owner !== undefined) return ![owner.process, ...owner.children].some(isAlive);
-	const made = await madeAt(lock);
-	return made !== undefined && Date.now() - made > ownerlessMs && !(await anyLoopLives());
-}
-
-async function removeAbandoned(guard: string): Promise<void> {
-	const made = await madeAt(guard);
-	if (made === undefined || Date.now() - made < ownerlessMs) return;
-	await rmdir(guard).catch(() => undefined);
-}
-
-async function madeAt(directory: string): Promise<number | undefined> {
-	try {
-		return (await stat(directory)).mtimeMs;
-	} catch (error) {
-		if (hasCode(error, "ENOENT")) return undefined;
-		throw error;
-	}
-}
-
-/** Removes a lock whose holder was ended by us. */
-export async function removeLock(lock: string): Promise<void> {
-	await rm(ownerFile(lock), { force: true });
-	await rmdir(lock).catch((error: unknown) => {
-		if (!hasCode(error, "ENOENT")) throw error;
-	});
+function unlessMissing(error: unknown): undefined {
+	if (!hasCode(error, "ENOENT")) throw error;
 }

@@ -8,7 +8,7 @@
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { Traffic } from "../demo/traffic.ts";
-import { caughtUp, liveSyncd, quick, redoState, until } from "../e2e/support.ts";
+import { caughtUp, killLoops, liveSyncd, quick, redoState, until } from "../e2e/support.ts";
 import { countExecutions } from "../pair/committed.ts";
 import { createPair, type Pair } from "../pair/pair.ts";
 import { compareStores } from "../pair/store-dump.ts";
@@ -38,9 +38,7 @@ const events: readonly [string, (pair: Pair, traffic: Traffic) => Promise<void>]
 	[
 		"both loops are killed",
 		async ({ b }) => {
-			for (const { pid, command } of b.processes()) {
-				if (/ loop (redo|ldap)/.test(command)) process.kill(pid, "SIGKILL");
-			}
+			killLoops(b);
 			await liveSyncd(b, "start");
 		},
 	],

@@ -9,9 +9,11 @@ import {
 	assertNothingRuns,
 	caughtUp,
 	deliver,
+	killLoops,
 	liveSyncd,
 	quick,
 	redoState,
+	replayed,
 	tail,
 	until,
 } from "./support.ts";
@@ -56,9 +58,7 @@ test("the mirror process killed with SIGKILL at arbitrary moments: start simply 
 	for (let i = 0; i < 5; i++) {
 		await liveSyncd(b, "start");
 		await sleep(400 + i * 330);
-		for (const { pid, command } of b.processes()) {
-			if (/loop (redo|ldap)/.test(command)) process.kill(pid, "SIGKILL");
-		}
+		killLoops(b);
 	}
 	writing = false;
 	await writer;
@@ -69,6 +69,26 @@ test("the mirror process killed with SIGKILL at arbitrary moments: start simply 
 	assertExecutedOnce(pair);
 	assert.deepEqual(compareStores(await a.dumpStore(), await b.dumpStore()), []);
 });
+
+for (const moment of ["lock:made", "lock:before-removal"]) {
+	test(`a loop killed at ${moment}, the lock directory standing there: start goes on, replay and LDAP too`, async () => {
+		await using pair = await createPair({ ldap: true, settings: quick });
+		const { a, b } = pair;
+		b.environment.LIVE_SYNC_FAIL_AT = moment;
+		await liveSyncd(b, "start");
+		await deliver(pair, 5);
+		await a.createAccount("new@example.net");
+		await until("one has died", async () => (await b.liveSyncd("status")).code !== 0);
+		killLoops(b);
+		delete b.environment.LIVE_SYNC_FAIL_AT;
+		assert.ok(existsSync(b.path("live_sync/lock/live_sync.lock")));
+		await liveSyncd(b, "start");
+		await a.mailbox.deliver({ to: ["new@example.net"] });
+		await replayed(pair);
+		await liveSyncd(b, "stop");
+		assertExecutedOnce(pair);
+	});
+}
 
 test("kill ends everything at once, with its children, and leaves no lock and no pid file", async () => {
 	await using pair = await createPair({ ldap: true, settings: quick });

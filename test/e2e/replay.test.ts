@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { mailOf } from "../pair/install.ts";
-import { createPair, type Pair } from "../pair/pair.ts";
+import { createPair } from "../pair/pair.ts";
 import { compareStores } from "../pair/store-dump.ts";
 import {
 	assertExecutedOnce,
@@ -10,24 +10,9 @@ import {
 	liveSyncd,
 	quick,
 	redoState,
+	replayed,
 	someone,
-	tail,
-	until,
 } from "./support.ts";
-
-/** The mirror's store is brought to the end of the live log by the running loops. */
-async function replayed(pair: Pair): Promise<void> {
-	const { sequence, offset } = await pair.a.mailbox.position();
-	await until("everything is replayed", async () => {
-		const at = (await redoState(pair.b))?.replayed;
-		return (
-			at !== undefined &&
-			(at.sequence > sequence || (at.sequence === sequence && at.offset >= offset))
-		);
-	}).catch((error: unknown) => {
-		throw new Error(`${String(error)}${tail(pair.b)}`);
-	});
-}
 
 test("a new account gets mail within the second: its mailbox and mail are on the mirror (LDAP first)", async () => {
 	await using pair = await createPair({ ldap: true, settings: quick });

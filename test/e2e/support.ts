@@ -97,6 +97,27 @@ export async function caughtUp({ a, b }: Pair, redologOfB?: string): Promise<voi
 	});
 }
 
+/** The mirror's store is brought to the end of the live log by the running loops. */
+export async function replayed(pair: Pair): Promise<void> {
+	const { sequence, offset } = await pair.a.mailbox.position();
+	await until("everything is replayed", async () => {
+		const at = (await redoState(pair.b))?.replayed;
+		return (
+			at !== undefined &&
+			(at.sequence > sequence || (at.sequence === sequence && at.offset >= offset))
+		);
+	}).catch((error: unknown) => {
+		throw new Error(`${String(error)}${tail(pair.b)}`);
+	});
+}
+
+/** Ends the loops as a machine does that is reset. */
+export function killLoops(mirror: Host): void {
+	for (const { pid, command } of mirror.processes()) {
+		if (/ loop (redo|ldap)/.test(command)) process.kill(pid, "SIGKILL");
+	}
+}
+
 /** Every committed operation was executed once on the mirror. */
 export function assertExecutedOnce({ a, b }: Pair): void {
 	const counts = countExecutions(a.committed(), b.executions());

@@ -1,8 +1,19 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, utimesSync } from "node:fs";
+import {
+	existsSync,
+	mkdirSync,
+	mkdtempSync,
+	readdirSync,
+	readFileSync,
+	renameSync,
+	rmdirSync,
+	rmSync,
+	utimesSync,
+	writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { test } from "node:test";
 import { pino } from "pino";
 import { type LockOptions, readLockOwner, takeLock } from "../../src/services/lock.ts";
@@ -13,7 +24,6 @@ const options = (more: Partial<LockOptions> = {}): LockOptions => ({
 	purpose: "test",
 	signal: new AbortController().signal,
 	log,
-	anyLoopLives: async () => false,
 	...more,
 });
 
@@ -25,23 +35,25 @@ function place(): { lock: string } & Disposable {
 	};
 }
 
-/** Takes the lock in a process of its own and dies with it, as by kill -9. */
-async function dieHolding(lock: string, withChild: boolean): Promise<number | undefined> {
+/** Takes and releases the lock in a process of its own that dies on the way, as by kill -9. */
+async function dieAt(point: string, lock: string, withChild = false): Promise<number | undefined> {
 	const code = `
 		import { spawn } from "node:child_process";
 		import { takeLock } from ${JSON.stringify(join(import.meta.dirname, "../../src/services/lock.ts"))};
 		import { identify } from ${JSON.stringify(join(import.meta.dirname, "../../src/services/processes.ts"))};
 		const log = { warn() {} };
-		const held = await takeLock(${JSON.stringify(lock)}, { purpose: "dying", signal: new AbortController().signal, log, anyLoopLives: async () => false });
+		const held = await takeLock(${JSON.stringify(lock)}, { purpose: "dying", signal: new AbortController().signal, log });
 		let child;
 		if (${withChild}) {
 			child = spawn("sleep", ["60"], { detached: true, stdio: "ignore" });
 			await held.addChild(identify(child.pid));
 		}
+		if (${point !== "holding"}) await held.release();
 		process.stdout.write(String(child?.pid ?? 0), () => process.kill(process.pid, "SIGKILL"));
 	`;
 	const process_ = spawn(process.execPath, ["--input-type=module", "--eval", code], {
 		stdio: ["ignore", "pipe", "inherit"],
+		env: { ...process.env, LIVE_SYNC_FAIL_AT: point },
 	});
 	let out = "";
 	process_.stdout.on("data", (text) => {
@@ -78,7 +90,7 @@ test("a lock that is held is waited for, and the wait ends by the signal or the 
 
 test("a lock whose holder was killed is taken over", async () => {
 	using at = place();
-	await dieHolding(at.lock, false);
+	await dieAt("holding", at.lock);
 	assert.ok(existsSync(at.lock));
 	const held = await takeLock(at.lock, options({ timeoutMs: 5000 }));
 	assert.equal((await readLockOwner(at.lock))?.process.pid, process.pid);
@@ -87,7 +99,7 @@ test("a lock whose holder was killed is taken over", async () => {
 
 test("a lock whose holder was killed, but not what it had started, is not taken over", async () => {
 	using at = place();
-	const child = await dieHolding(at.lock, true);
+	const child = await dieAt("holding", at.lock, true);
 	assert.ok(child !== undefined);
 	await assert.rejects(takeLock(at.lock, options({ timeoutMs: 300 })), /held by/);
 	process.kill(child, "SIGKILL");
@@ -95,20 +107,44 @@ test("a lock whose holder was killed, but not what it had started, is not taken 
 	await (await takeLock(at.lock, options({ timeoutMs: 5000 }))).release();
 });
 
-test("a lock without an owner record is dead after ten seconds, and only if no loop lives", async () => {
+for (const point of ["lock:made", "lock:before-removal", "lock:before-takeover"]) {
+	test(`a lock whose holder was killed at ${point} is taken over, and by nobody beside who has it then`, async () => {
+		using at = place();
+		if (point === "lock:before-takeover") await dieAt("holding", at.lock);
+		await dieAt(point, at.lock);
+		assert.ok(existsSync(at.lock), "it died while the lock existed");
+		const patience = point === "lock:before-takeover" ? 20_000 : 5000;
+		const held = await takeLock(at.lock, options({ timeoutMs: patience }));
+		await assert.rejects(takeLock(at.lock, options({ timeoutMs: 300 })), /held by process/);
+		await held.release();
+		assert.deepEqual(readdirSync(dirname(at.lock)), []);
+	});
+}
+
+test("a lock that somebody else has made is left alone for ten seconds, whatever its age", async () => {
 	using at = place();
 	mkdirSync(at.lock);
-	await assert.rejects(takeLock(at.lock, options({ timeoutMs: 200 })));
-	const old = Date.now() / 1000 - 11;
-	utimesSync(at.lock, old, old);
-	const living = { anyLoopLives: async () => true, timeoutMs: 200 };
-	await assert.rejects(takeLock(at.lock, options(living)));
-	await (await takeLock(at.lock, options({ timeoutMs: 5000 }))).release();
+	utimesSync(at.lock, 1, 1);
+	await assert.rejects(takeLock(at.lock, options({ timeoutMs: 5000 })), /held by unknown/);
+	await (await takeLock(at.lock, options({ timeoutMs: 15_000 }))).release();
+});
+
+test("what an earlier holder has left beside the lock does not make the lock of a living one dead", async () => {
+	using at = place();
+	await dieAt("holding", at.lock);
+	const stale = readFileSync(`${at.lock}.owner`);
+	rmdirSync(at.lock);
+	const held = await takeLock(at.lock, options());
+	// as if the new holder had got as far as mkdir
+	renameSync(`${at.lock}.owner`, `${at.lock}.claim.${process.pid}.1`);
+	writeFileSync(`${at.lock}.owner`, stale);
+	await assert.rejects(takeLock(at.lock, options({ timeoutMs: 300 })), /held by/);
+	await held.release();
 });
 
 test("many who want a dead holder's lock: one after the other has it, never two", async () => {
 	using at = place();
-	await dieHolding(at.lock, false);
+	await dieAt("holding", at.lock);
 	let inside = 0;
 	await Promise.all(
 		Array.from({ length: 8 }, async () => {

@@ -51,7 +51,6 @@ export async function takeSnapshot(source: LdapSource): Promise<SnapshotAnswer> 
 		purpose: "ldap snapshot",
 		signal,
 		log,
-		anyLoopLives: async () => false,
 		timeoutMs: config.settings.ldap_copy_timeout,
 	});
 	const run = makeRun(config.settings);
@@ -81,7 +80,6 @@ export async function removeSnapshot(source: LdapSource, lastUse: number): Promi
 		purpose: "ldap snapshot removal",
 		signal: AbortSignal.timeout(1000),
 		log,
-		anyLoopLives: async () => false,
 	});
 	const still = await stat(places.current).catch(() => undefined);
 	if (still?.ino === made.ino) await removeAll(places.current);

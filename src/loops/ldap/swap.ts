@@ -18,7 +18,6 @@ import { findPlaces, type LdapPlaces, presentGenerations } from "../../services/
 import { environmentUsers } from "../../services/ldap/users.ts";
 import { type HeldLock, takeLock } from "../../services/lock.ts";
 import type { Logger } from "../../services/log/logger.ts";
-import { readPidFile } from "../../services/pid-file.ts";
 import { makeRun, type Run } from "../../services/run.ts";
 import { ldapService, type Service, type ServiceResult } from "../../services/zimbra/service.ts";
 
@@ -125,15 +124,7 @@ export const takeSwapLock = (
 	log: Logger,
 	signal: AbortSignal,
 	purpose: string,
-): Promise<HeldLock> =>
-	takeLock(config.base.lock, {
-		purpose,
-		signal,
-		log,
-		anyLoopLives: async () =>
-			(await readPidFile(config.base.pidRedo)) !== undefined ||
-			(await readPidFile(config.base.pidLdap)) !== undefined,
-	});
+): Promise<HeldLock> => takeLock(config.base.lock, { purpose, signal, log });
 
 /** Puts the previous copy back and throws {@link CopyRefused}, or says that nothing runs. */
 async function rollBack(

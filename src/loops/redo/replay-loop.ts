@@ -168,8 +168,8 @@ class ReplayLoop implements Replayer {
 	}
 
 	async #lock(purpose: string, signal: AbortSignal): Promise<HeldLock> {
-		const { config, log, anyLoopLives } = this.#parts;
-		return await takeLock(config.base.lock, { purpose, signal, log, anyLoopLives });
+		const { config, log } = this.#parts;
+		return await takeLock(config.base.lock, { purpose, signal, log });
 	}
 
 	/** Brings state, log and problems up to date with a result. */

@@ -2,7 +2,6 @@ import type { Position } from "../../formats/redolog/position.ts";
 import type { LdapState } from "../../formats/state.ts";
 import type { Config } from "../../services/config.ts";
 import type { Logger } from "../../services/log/logger.ts";
-import { readPidFile } from "../../services/pid-file.ts";
 import { readPublished } from "../../services/publish.ts";
 import { readRole } from "../../services/role.ts";
 import { makeRun } from "../../services/run.ts";
@@ -12,15 +11,11 @@ import type { ReplayerParts } from "./replayer.ts";
 export function replayerParts(
 	config: Config,
 	log: Logger,
-): Pick<ReplayerParts, "config" | "run" | "log" | "anyLoopLives" | "coverage"> {
+): Pick<ReplayerParts, "config" | "run" | "log" | "coverage"> {
 	return {
 		config,
 		log,
 		run: makeRun(config.settings),
-		async anyLoopLives() {
-			const { pidRedo, pidLdap } = config.base;
-			return ((await readPidFile(pidRedo)) ?? (await readPidFile(pidLdap))) !== undefined;
-		},
 		coverage: () => readCoverage(config),
 	};
 }

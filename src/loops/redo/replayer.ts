@@ -10,8 +10,6 @@ export type ReplayerParts = {
 	readonly config: Config;
 	readonly run: Run;
 	readonly log: Logger;
-	/** for taking over a lock that names no owner */
-	readonly anyLoopLives: () => Promise<boolean>;
 	/** bytes before it have been on disk for replay_settle; not asked for `everything` */
 	readonly settled: () => Position | undefined;
 	/** what the local LDAP directory covers, "all" where nobody mirrors it; asked under the lock */

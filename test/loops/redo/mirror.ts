@@ -73,7 +73,6 @@ export async function makeMirror(options: PairOptions = {}): Promise<Mirror> {
 			config,
 			run: makeRun(config.settings),
 			log,
-			anyLoopLives: async () => false,
 			settled: () => limits.settled,
 			coverage: async () => limits.coverage,
 			events: {

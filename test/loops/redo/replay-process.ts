@@ -9,7 +9,6 @@ const replayer = makeReplayer({
 	config,
 	run: makeRun(config.settings),
 	log: pino({ level: "silent" }),
-	anyLoopLives: async () => false,
 	settled: () => undefined,
 	coverage: async () => "all",
 	events: { onState: () => {}, onReplayed: () => {}, onProblem: () => {} },

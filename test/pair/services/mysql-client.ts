@@ -22,7 +22,9 @@ if (as === "admin") {
 } else {
 	const statement = (words[words.indexOf("-e") + 1] ?? "").trim().replace(/;$/, "");
 	const bare = words.some((word) => /^-[A-Za-z]*N/.test(word) || word === "--skip-column-names");
+	const flushEvery = /^SET GLOBAL innodb_flush_log_at_timeout *= *(\d+)$/i.exec(statement)?.[1];
 	if (/^FLUSH (ENGINE )?LOGS$/i.test(statement)) await database.flush();
+	else if (flushEvery !== undefined) await database.flushEvery(Number(flushEvery));
 	else if (/^SELECT 1$/i.test(statement)) say(bare ? "1" : "1\n1");
 	else {
 		const rows = await queryMailboxes(database, statement, !bare);

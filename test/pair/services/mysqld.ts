@@ -22,6 +22,8 @@ type Request =
 	| { commit: Write[]; journal: string }
 	| { tables: string }
 	| { flush: true }
+	/** seconds: innodb_flush_log_at_timeout */
+	| { flushEvery: number }
 	| { ping: true };
 
 function answer(request: Request): unknown {
@@ -34,6 +36,10 @@ function answer(request: Request): unknown {
 		if (request.journal !== "") journal(request.journal); // whoever dies, what is done is told
 	}
 	if ("flush" in request) flush();
+	if ("flushEvery" in request) {
+		clearInterval(flushing);
+		flushing = setInterval(flush, 1000 * request.flushEvery);
+	}
 	return true;
 }
 
@@ -69,7 +75,7 @@ function stop(): void {
 	process.exit(0);
 }
 
-setInterval(flush, 1000);
+let flushing = setInterval(flush, 1000);
 process.on("SIGTERM", stop);
 listenAt(
 	createServer((socket) => answerLines(socket, async (request) => answer(request as Request))),

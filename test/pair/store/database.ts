@@ -35,6 +35,11 @@ export class Database {
 		await this.#client.ask({ flush: true });
 	}
 
+	/** SET GLOBAL innodb_flush_log_at_timeout, in seconds */
+	async flushEvery(seconds: number): Promise<void> {
+		await this.#client.ask({ flushEvery: seconds });
+	}
+
 	async ping(): Promise<void> {
 		await this.#client.ask({ ping: true });
 	}
