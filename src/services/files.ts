@@ -1,20 +1,18 @@
-import {
-	copyFile,
-	type FileHandle,
-	mkdir,
-	open,
-	readFile,
-	rename,
-	rm,
-	stat,
-} from "node:fs/promises";
+import { promises, readFileSync } from "node:fs";
+import type { FileHandle } from "node:fs/promises";
 import { dirname } from "node:path";
 import { hasCode } from "../errors.ts";
 
-/** The text of a file, or undefined where there is none. */
+// `promises` is taken from node:fs, which loads them when the first one is asked for: a short command
+// needs none, and they take a good part of the time in which it starts.
+
+/**
+ * The text of a small file, or undefined where there is none. Read at once: to hand it to another
+ * thread and back takes far longer than the reading.
+ */
 export async function readIfThere(path: string): Promise<string | undefined> {
 	try {
-		return await readFile(path, "utf8");
+		return readFileSync(path, "utf8");
 	} catch (error) {
 		if (hasCode(error, "ENOENT", "ENOTDIR")) return undefined;
 		throw error;
@@ -28,11 +26,11 @@ export async function readIfThere(path: string): Promise<string | undefined> {
 export async function writeDurably(path: string, content: string | Uint8Array): Promise<void> {
 	const temporary = `${path}.${process.pid}.tmp`;
 	try {
-		await using file = await open(temporary, "w", 0o640);
+		await using file = await promises.open(temporary, "w", 0o640);
 		await file.writeFile(content);
 		await file.sync();
 	} catch (error) {
-		await rm(temporary, { force: true });
+		await promises.rm(temporary, { force: true });
 		throw error;
 	}
 	await renameDurably(temporary, path);
@@ -40,7 +38,7 @@ export async function writeDurably(path: string, content: string | Uint8Array): 
 
 /** Renames, and returns when the new name (and the loss of the old one) is on disk. */
 export async function renameDurably(from: string, to: string): Promise<void> {
-	await rename(from, to);
+	await promises.rename(from, to);
 	await syncDirectory(dirname(to));
 	if (dirname(from) !== dirname(to)) await syncDirectory(dirname(from));
 }
@@ -51,34 +49,34 @@ export async function moveDurably(from: string, to: string): Promise<void> {
 		await renameDurably(from, to);
 	} catch (error) {
 		if (!hasCode(error, "EXDEV")) throw error;
-		await copyFile(from, to);
-		await using copy = await open(to, "r");
+		await promises.copyFile(from, to);
+		await using copy = await promises.open(to, "r");
 		await copy.sync();
 		await syncDirectory(dirname(to));
-		await rm(from);
+		await promises.rm(from);
 		await syncDirectory(dirname(from));
 	}
 }
 
 /** A rename or a new file is durable only when its directory is: fsync(2). */
 export async function syncDirectory(path: string): Promise<void> {
-	await using directory = await open(path, "r");
+	await using directory = await promises.open(path, "r");
 	await directory.sync();
 }
 
 export async function makeDirectory(path: string): Promise<void> {
-	await mkdir(path, { recursive: true, mode: 0o750 });
+	await promises.mkdir(path, { recursive: true, mode: 0o750 });
 }
 
 /** Whether the path exists at all. */
 export async function isThere(path: string): Promise<boolean> {
-	return (await stat(path).catch(() => undefined)) !== undefined;
+	return (await promises.stat(path).catch(() => undefined)) !== undefined;
 }
 
 /** Opens a file, or gives undefined where there is none. */
 export async function openIfThere(path: string, flags: string): Promise<FileHandle | undefined> {
 	try {
-		return await open(path, flags);
+		return await promises.open(path, flags);
 	} catch (error) {
 		if (hasCode(error, "ENOENT")) return undefined;
 		throw error;

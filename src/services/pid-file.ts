@@ -1,4 +1,4 @@
-import { rm } from "node:fs/promises";
+import { promises } from "node:fs";
 import { readIfThere, writeDurably } from "./files.ts";
 import { isAlive, type ProcessIdentity, parseIdentity } from "./processes.ts";
 
@@ -27,5 +27,5 @@ export async function readPidFile(path: string): Promise<ProcessIdentity | undef
 /** Removes the pid file if it names that process, or nobody who lives. */
 export async function removePidFile(path: string, pid = process.pid): Promise<void> {
 	const living = await readPidFile(path);
-	if (living === undefined || living.pid === pid) await rm(path, { force: true });
+	if (living === undefined || living.pid === pid) await promises.rm(path, { force: true });
 }

@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { hasCode } from "../errors.ts";
+import { readProc } from "./proc.ts";
 
 /**
  * A process that is told from a later one with the same number: the kernel gives numbers again, so
@@ -18,7 +19,7 @@ export type ProcessIdentity = {
 export function identify(pid: number): ProcessIdentity | undefined {
 	let stat: string;
 	try {
-		stat = readFileSync(`/proc/${pid}/stat`, "latin1");
+		stat = readProc(pid, "stat");
 	} catch (error) {
 		if (hasCode(error, "ENOENT", "ESRCH")) return undefined;
 		throw error;

@@ -1,4 +1,4 @@
-import { rename, writeFile } from "node:fs/promises";
+import { promises } from "node:fs";
 import { readIfThere } from "./files.ts";
 
 /**
@@ -7,8 +7,8 @@ import { readIfThere } from "./files.ts";
  */
 export async function publish(path: string, state: object): Promise<void> {
 	const temporary = `${path}.${process.pid}.tmp`;
-	await writeFile(temporary, `${JSON.stringify(state)}\n`, { mode: 0o640 });
-	await rename(temporary, path);
+	await promises.writeFile(temporary, `${JSON.stringify(state)}\n`, { mode: 0o640 });
+	await promises.rename(temporary, path);
 }
 
 /** The published state of that version; undefined where there is none, or none that can be read. */

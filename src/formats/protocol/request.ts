@@ -1,4 +1,4 @@
-import { isIP } from "node:net";
+import { isAddress } from "../address.ts";
 import { parsePosition } from "../redolog/position.ts";
 import { parseRsync } from "../rsync-request.ts";
 import { protocolVersion } from "./hello.ts";
@@ -153,7 +153,7 @@ function streamFrom([first = "", ...words]: readonly string[]): Parsed {
 		};
 	}
 	// It becomes the name of a file on this side: see mirror-record.ts.
-	if (given.mirror !== undefined && isIP(given.mirror) === 0) {
+	if (given.mirror !== undefined && !isAddress(given.mirror)) {
 		return { refused: `stream cannot take mirror=${given.mirror}: not an address` };
 	}
 	const missing = Object.keys(streamWords).filter((name) => !Object.hasOwn(given, name));

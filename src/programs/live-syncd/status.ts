@@ -1,8 +1,10 @@
+import { hasCode } from "../../errors.ts";
 import type { LdapState, RedoState } from "../../formats/state.ts";
 import { reportStatus, statusCode } from "../../formats/status-report.ts";
 import { ageOf } from "../../services/clock.ts";
 import { readPidFile } from "../../services/pid-file.ts";
 import { readPublished } from "../../services/publish.ts";
+import { answer } from "../../services/standard-output.ts";
 import { configure } from "./setting-up.ts";
 
 /**
@@ -26,8 +28,10 @@ export async function status(options: {
 		heardAgeMs: redo?.heardAt && ageOf(redo.heardAt),
 	};
 	const code = statusCode(facts);
-	process.stdout.write(
-		options.json ? `${JSON.stringify({ code, ...facts })}\n` : reportStatus(facts),
-	);
+	const report = options.json ? `${JSON.stringify({ code, ...facts })}\n` : reportStatus(facts);
+	await answer(report).catch((error: unknown) => {
+		// `status | grep -q` reads no further than it needs; the exit code is as true as before.
+		if (!hasCode(error, "EPIPE")) throw error;
+	});
 	return code;
 }

@@ -1,4 +1,4 @@
-import { readFileSync } from "node:fs";
+import { readProc } from "../../services/proc.ts";
 import { identify, isAlive, type ProcessIdentity } from "../../services/processes.ts";
 
 /**
@@ -60,7 +60,7 @@ function isReaper(pid: number): boolean {
 /** Name and parent, from /proc/PID/stat (proc(5)); undefined where it may not be read (hidepid). */
 function show(pid: number): { name: string; parent: number } | undefined {
 	try {
-		const stat = readFileSync(`/proc/${pid}/stat`, "latin1");
+		const stat = readProc(pid, "stat");
 		const close = stat.lastIndexOf(")");
 		const [, parent] = stat.slice(close + 2).split(" ");
 		return { name: stat.slice(stat.indexOf("(") + 1, close), parent: Number(parent) };

@@ -1,15 +1,18 @@
-import { access, constants, statfs } from "node:fs/promises";
+import { accessSync, constants, statfsSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { formatHello, type Hello, protocolVersion } from "../../formats/protocol/hello.ts";
+import { monotonicMs } from "../../services/clock.ts";
 import type { Config } from "../../services/config.ts";
 import { findLiveSyncd } from "../../services/live-syncd-here.ts";
 import { endOfLog } from "../../services/redolog/open-log.ts";
 import { readRole } from "../../services/role.ts";
+import { makeRun } from "../../services/run.ts";
+import { answer } from "../../services/standard-output.ts";
+import { makeMailboxd } from "../../services/zimbra/mailboxd.ts";
 import { zimbraVersion } from "../../services/zimbra/version.ts";
 import { version } from "../../version.ts";
 import type { Serve } from "./context.ts";
-import { say } from "./output.ts";
 
 /** The moment of a rollover in which there is no redo.log is far shorter than this. */
 const rolloverMs = 500;
@@ -33,23 +36,23 @@ export const serve: Serve<"hello"> = async (_, { config, signal }) => {
 		timeline,
 		mailboxd,
 		liveSyncd,
-		capabilities: ["zstd", ...((await isInPath("mdb_copy", settings.path)) ? ["mdb_copy"] : [])],
+		capabilities: ["zstd", ...(isInPath("mdb_copy", settings.path) ? ["mdb_copy"] : [])],
 		clock: Date.now(),
-		diskFree: { redolog: await freeBytes(zimbra.redolog), base: await freeBytes(base.base) },
+		diskFree: { redolog: freeBytes(zimbra.redolog), base: freeBytes(base.base) },
 	};
-	await say(formatHello(hello));
+	await answer(formatHello(hello));
 	return 0;
 };
 
 async function findEnd({ zimbra }: Config): Promise<Hello["redolog"]> {
-	const deadline = performance.now() + rolloverMs;
+	const deadline = monotonicMs() + rolloverMs;
 	for (;;) {
 		const end = await endOfLog(zimbra);
 		if (end !== undefined) {
 			const { serverId, sequence, createTime, open } = end.header;
 			return { serverId, sequence, createTime, size: end.size, open };
 		}
-		if (performance.now() > deadline) return undefined;
+		if (monotonicMs() > deadline) return undefined;
 		await sleep(20);
 	}
 }
@@ -60,27 +63,30 @@ async function findEnd({ zimbra }: Config): Promise<Hello["redolog"]> {
  * processes would tell (Carbonio runs mailboxd as a unit of systemd).
  */
 async function mailboxdState(config: Config, signal: AbortSignal): Promise<Hello["mailboxd"]> {
-	const { makeMailboxd } = await import("../../services/zimbra/mailboxd.ts");
-	const { makeRun } = await import("../../services/run.ts");
 	const mailboxd = makeMailboxd({ run: makeRun(config.settings), config });
 	if ((await mailboxd.process()) !== undefined) return "running";
-	if (await exists(join(config.zimbra.home, "libexec/zmmailboxdmgr"))) return "stopped";
+	if (exists(join(config.zimbra.home, "libexec/zmmailboxdmgr"))) return "stopped";
 	return (await mailboxd.state(signal)).kind;
 }
 
-async function isInPath(program: string, path: readonly string[]): Promise<boolean> {
-	const found = await Promise.all(path.map((each) => exists(join(each, program), constants.X_OK)));
-	return found.includes(true);
+function isInPath(program: string, path: readonly string[]): boolean {
+	return path.some((each) => exists(join(each, program), constants.X_OK));
 }
 
-async function exists(path: string, mode = constants.F_OK): Promise<boolean> {
-	return await access(path, mode).then(
-		() => true,
-		() => false,
-	);
+function exists(path: string, mode = constants.F_OK): boolean {
+	try {
+		accessSync(path, mode);
+		return true;
+	} catch {
+		return false;
+	}
 }
 
-async function freeBytes(directory: string): Promise<number | undefined> {
-	const found = await statfs(directory).catch(() => undefined);
-	return found && found.bavail * found.bsize;
+function freeBytes(directory: string): number | undefined {
+	try {
+		const { bavail, bsize } = statfsSync(directory);
+		return bavail * bsize;
+	} catch {
+		return undefined;
+	}
 }

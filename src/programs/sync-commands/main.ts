@@ -7,10 +7,11 @@ import {
 	parseRequest,
 } from "../../formats/protocol/request.ts";
 import { type Config, checkUser, findConfigFile, loadConfig } from "../../services/config.ts";
+import { answer } from "../../services/standard-output.ts";
 import { version } from "../../version.ts";
 import { watchClient } from "./client.ts";
 import type { ServedLog } from "./context.ts";
-import { complain, say } from "./output.ts";
+import { complain } from "./output.ts";
 import { readRequestLine } from "./request-line.ts";
 import { servedLog } from "./served-log.ts";
 import { serveRequest } from "./verbs.ts";
@@ -27,7 +28,7 @@ export async function main(argv: readonly string[]): Promise<number> {
 		return 1;
 	}
 	if (options.version) {
-		await say(`sync-commands ${version}\n`);
+		await answer(`sync-commands ${version}\n`);
 		return 0;
 	}
 	let config: Config;

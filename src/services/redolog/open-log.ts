@@ -1,4 +1,6 @@
-import { type FileHandle, readdir, stat } from "node:fs/promises";
+import { Buffer } from "node:buffer";
+import { closeSync, fstatSync, openSync, promises, readSync } from "node:fs";
+import type { FileHandle } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { hasCode } from "../../errors.ts";
 import { headerSize, type LogHeader, parseHeader } from "../../formats/redolog/header.ts";
@@ -33,7 +35,7 @@ export async function openLog(path: string): Promise<OpenLog | undefined> {
 export async function listArchive(
 	zimbra: ZimbraPaths,
 ): Promise<{ name: string; sequence: number }[]> {
-	const names = await readdir(zimbra.archive).catch((error: unknown) => {
+	const names = await promises.readdir(zimbra.archive).catch((error: unknown) => {
 		if (hasCode(error, "ENOENT")) return [];
 		throw error;
 	});
@@ -83,10 +85,12 @@ async function openArchived(zimbra: ZimbraPaths, sequence: number): Promise<Open
 
 /** Sessions keep their logs in a folder redologs; how deep is left to the version of Zimbra. */
 async function openFromBackup(zimbra: ZimbraPaths, sequence: number): Promise<OpenLog[]> {
-	const names = await readdir(zimbra.backup, { recursive: true }).catch((error: unknown) => {
-		if (hasCode(error, "ENOENT", "EACCES", "ENOTDIR")) return [];
-		throw error;
-	});
+	const names = await promises
+		.readdir(zimbra.backup, { recursive: true })
+		.catch((error: unknown) => {
+			if (hasCode(error, "ENOENT", "EACCES", "ENOTDIR")) return [];
+			throw error;
+		});
 	const found: OpenLog[] = [];
 	for (const name of names) {
 		if (parseArchiveName(basename(name))?.sequence !== sequence) continue;
@@ -100,19 +104,33 @@ async function openFromBackup(zimbra: ZimbraPaths, sequence: number): Promise<Op
 	return found;
 }
 
-/** Where the live log ends; undefined in the moment of a rollover in which there is no redo.log. */
+/**
+ * Where the live log ends; undefined in the moment of a rollover in which there is no redo.log. Read at
+ * once, like a small file: it is asked at each connection and with each heartbeat.
+ */
 export async function endOfLog(
 	zimbra: ZimbraPaths,
 ): Promise<{ header: LogHeader; size: number } | undefined> {
-	await using log = await openLog(zimbra.currentLog);
-	if (log === undefined) return undefined;
-	return { header: log.header, size: (await log.file.stat()).size };
+	let file: number;
+	try {
+		file = openSync(zimbra.currentLog, "r");
+	} catch (error) {
+		if (hasCode(error, "ENOENT")) return undefined;
+		throw error;
+	}
+	try {
+		const bytes = Buffer.allocUnsafe(headerSize);
+		const header = parseHeader(bytes.subarray(0, readSync(file, bytes, 0, headerSize, 0)));
+		return header && { header, size: fstatSync(file).size };
+	} finally {
+		closeSync(file);
+	}
 }
 
 /** The inode of the current redo.log; undefined where there is none. */
 export async function currentInode(zimbra: ZimbraPaths): Promise<number | undefined> {
 	try {
-		return (await stat(zimbra.currentLog)).ino;
+		return (await promises.stat(zimbra.currentLog)).ino;
 	} catch (error) {
 		if (hasCode(error, "ENOENT")) return undefined;
 		throw error;
@@ -126,7 +144,7 @@ export async function archiveNameOf(
 ): Promise<string | undefined> {
 	for (const { name, sequence } of await listArchive(zimbra)) {
 		if (sequence !== log.header.sequence) continue;
-		const found = await stat(join(zimbra.archive, name)).catch(() => undefined);
+		const found = await promises.stat(join(zimbra.archive, name)).catch(() => undefined);
 		if (found?.ino === log.inode) return name;
 	}
 	return undefined;

@@ -1,4 +1,5 @@
-import { readdirSync, readFileSync } from "node:fs";
+import { readdirSync } from "node:fs";
+import { readProc } from "../proc.ts";
 import { identify, type ProcessIdentity } from "../processes.ts";
 
 /** A process as /proc shows it; what it was when it was read may be gone by now. */
@@ -13,7 +14,7 @@ export function* allProcesses(): Generator<TableEntry> {
 	for (const name of readdirSync("/proc")) {
 		const pid = Number(name);
 		if (!Number.isSafeInteger(pid)) continue;
-		const words = readProc(pid, "cmdline")?.split("\0");
+		const words = readIfAllowed(pid, "cmdline")?.split("\0");
 		if (words !== undefined && words.length > 1)
 			yield { pid, words, identity: () => identify(pid) };
 	}
@@ -23,7 +24,7 @@ export function* allProcesses(): Generator<TableEntry> {
 export function processesWith(variable: string): ProcessIdentity[] {
 	const found: ProcessIdentity[] = [];
 	for (const { pid, identity } of allProcesses()) {
-		if (!readProc(pid, "environ")?.split("\0").includes(variable)) continue;
+		if (!readIfAllowed(pid, "environ")?.split("\0").includes(variable)) continue;
 		const process = identity();
 		if (process !== undefined) found.push(process);
 	}
@@ -32,7 +33,7 @@ export function processesWith(variable: string): ProcessIdentity[] {
 
 /** CPU time that a process and its ended children have used, in ms; 0 where it is gone. */
 export function cpuTime(pid: number): number {
-	const stat = readProc(pid, "stat");
+	const stat = readIfAllowed(pid, "stat");
 	if (stat === undefined) return 0;
 	// Fields 14 to 17 of proc(5), in ticks of a hundredth of a second (sysconf(_SC_CLK_TCK) on Linux).
 	const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
@@ -40,9 +41,9 @@ export function cpuTime(pid: number): number {
 }
 
 /** Gone, or another user's: undefined. */
-function readProc(pid: number, file: string): string | undefined {
+function readIfAllowed(pid: number, file: string): string | undefined {
 	try {
-		return readFileSync(`/proc/${pid}/${file}`, "latin1");
+		return readProc(pid, file);
 	} catch {
 		return undefined;
 	}

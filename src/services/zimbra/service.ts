@@ -1,8 +1,8 @@
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Config } from "../config.ts";
 import { readIfThere } from "../files.ts";
+import { readProc } from "../proc.ts";
 import { identify, isAlive, type ProcessIdentity } from "../processes.ts";
 import { describeResult, type Run, type RunResult, withAction } from "../run.ts";
 
@@ -157,12 +157,15 @@ export async function namedProcess(
 	const pid = Number((await readIfThere(pidFile))?.trim().split("\n")[0]);
 	if (!Number.isSafeInteger(pid) || pid <= 1) return undefined;
 	const found = identify(pid);
-	if (found === undefined || !looksLike.test(await commandLine(pid))) return undefined;
+	if (found === undefined || !looksLike.test(commandLine(pid))) return undefined;
 	return found;
 }
 
 /** The words of a process, parted by blanks; "" where it is gone. */
-async function commandLine(pid: number): Promise<string> {
-	const text = await readFile(`/proc/${pid}/cmdline`, "latin1").catch(() => "");
-	return text.replaceAll("\0", " ").trim();
+function commandLine(pid: number): string {
+	try {
+		return readProc(pid, "cmdline").replaceAll("\0", " ").trim();
+	} catch {
+		return "";
+	}
 }

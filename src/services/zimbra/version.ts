@@ -1,11 +1,13 @@
-import { stat } from "node:fs/promises";
+import { statSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { hasCode } from "../../errors.ts";
 import { isCount, isRecord, parseJson } from "../../formats/json.ts";
+import { monotonicMs } from "../clock.ts";
 import type { Config } from "../config.ts";
 import { makeDirectory, readIfThere, writeDurably } from "../files.ts";
 import { isAlive, ownIdentity, parseIdentity } from "../processes.ts";
+import { makeRun } from "../run.ts";
 
 /** An attempt that brought nothing is not made again for so long. */
 const retryMs = 10 * 60_000;
@@ -26,13 +28,13 @@ const pollMs = 100;
  * @returns undefined where it could not be told
  */
 export async function zimbraVersion(config: Config, cache: string): Promise<string | undefined> {
-	const key = await installationKey(config);
-	const deadline = performance.now() + patienceMs;
+	const key = installationKey(config);
+	const deadline = monotonicMs() + patienceMs;
 	for (;;) {
 		const kept = await readKept(cache, key);
 		if (kept === undefined) break;
 		if (kept.state === "answered") return kept.version;
-		if (performance.now() > deadline) return undefined;
+		if (monotonicMs() > deadline) return undefined;
 		await sleep(pollMs);
 	}
 	const keep = async (facts: object) => {
@@ -67,15 +69,15 @@ async function readKept(cache: string, key: string): Promise<Kept | undefined> {
 }
 
 /** Changes with each installation, upgrade and patch. */
-async function installationKey({ zimbra, settings }: Config): Promise<string> {
+function installationKey({ zimbra, settings }: Config): string {
 	const [command = ""] = settings.zmcontrol_command;
 	const files = [join(zimbra.home, ".install_history"), command, zimbra.backupQuery];
-	return (await Promise.all(files.map(look))).join(" ");
+	return files.map(look).join(" ");
 }
 
-async function look(file: string): Promise<string> {
+function look(file: string): string {
 	try {
-		const { ino, size, mtimeMs } = await stat(file);
+		const { ino, size, mtimeMs } = statSync(file);
 		return `${ino}:${size}:${mtimeMs}`;
 	} catch (error) {
 		if (hasCode(error, "ENOENT", "ENOTDIR", "EACCES")) return "-";
@@ -85,8 +87,6 @@ async function look(file: string): Promise<string> {
 
 /** Its exit code means nothing: some releases exit 1 after they have answered. */
 async function askZmcontrol({ settings }: Config): Promise<string | undefined> {
-	// Loaded only here: it is much of the start-up time of what nearly always answers from the cache.
-	const { makeRun } = await import("../run.ts");
 	const { stdout } = await makeRun(settings)([...settings.zmcontrol_command, "-v"], {
 		timeoutMs: settings.command_timeout,
 	});
