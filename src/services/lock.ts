@@ -37,8 +37,10 @@ export type LockOptions = {
 	readonly log: Logger;
 	/** ms; without it the wait ends only by the signal */
 	readonly timeoutMs?: number;
-	/** called once when the wait has become long, with who holds the lock, in words */
-	readonly onLongWait?: (holder: string) => void;
+	/** told once, when the wait has become long, with who holds the lock in words */
+	readonly onLongWait?: { readonly afterMs: number; tell(holder: string): void };
+	/** awaited when the holder is dead, and what it has started is not: somebody must see to its end */
+	readonly onOrphans?: () => Promise<void>;
 };
 
 const pollMs = 100;
@@ -80,7 +82,8 @@ export async function takeLock(lock: string, options: LockOptions): Promise<Held
 }
 
 async function waitForLock(lock: string, claim: string, options: LockOptions): Promise<LockOwner> {
-	const { signal, log, timeoutMs = Number.POSITIVE_INFINITY } = options;
+	const { signal, log, timeoutMs = Number.POSITIVE_INFINITY, onLongWait } = options;
+	const tellAfterMs = onLongWait?.afterMs ?? longWaitMs;
 	const began = performance.now();
 	const judge = new Judge(lock);
 	let told = false;
@@ -97,16 +100,24 @@ async function waitForLock(lock: string, claim: string, options: LockOptions): P
 			);
 			continue;
 		}
+		if (options.onOrphans !== undefined && (await leftOrphans(lock))) await options.onOrphans();
 		const waited = performance.now() - began;
-		const holder = waited > Math.min(longWaitMs, timeoutMs) ? await nameHolder(lock) : "";
-		if (waited > timeoutMs) throw new Error(`${lock} is held by ${holder} for too long`);
-		if (waited > longWaitMs && !told) {
-			told = true;
-			log.warn({ lock, holder, purpose: options.purpose }, "waiting long for the lock");
-			options.onLongWait?.(holder);
+		if (waited > timeoutMs) {
+			throw new Error(`${lock} is held by ${await nameHolder(lock)} for too long`);
 		}
-		await sleep(pollMs, undefined, { signal });
+		if (waited > tellAfterMs && !told) {
+			told = true;
+			const holder = await nameHolder(lock);
+			log.warn({ lock, holder, purpose: options.purpose }, "waiting long for the lock");
+			onLongWait?.tell(holder);
+		}
+		await sleep(pollMs, undefined, { signal }).catch(() => signal.throwIfAborted());
 	}
+}
+
+async function leftOrphans(lock: string): Promise<boolean> {
+	const owner = await readLockOwner(lock);
+	return owner !== undefined && !isAlive(owner.process) && owner.children.some(isAlive);
 }
 
 /** One attempt; undefined where somebody has the lock. */

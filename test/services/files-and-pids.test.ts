@@ -51,9 +51,10 @@ test("a pid file of somebody who lives is not removed", async () => {
 });
 
 test("a zombie does not live", async () => {
-	const child = spawn("true");
+	const child = spawn("cat");
 	const identity = identify(child.pid ?? 0);
 	assert.ok(identity);
+	child.stdin.end();
 	await new Promise((resolve) => child.once("exit", resolve));
 	assert.equal(isAlive(identity), false);
 });

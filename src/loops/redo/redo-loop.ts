@@ -47,6 +47,11 @@ export async function runRedoLoop(
 		events: {
 			onState: (state) => status.setReplay(state),
 			onReplayed: (position) => status.setReplayed(position),
+			onWait(holder) {
+				const message = `replay waits for the lock, which is held by ${holder}`;
+				if (holder === undefined) status.resolved("lock");
+				else status.note("lock", { code: "trouble", message, critical: false });
+			},
 			onProblem(problem) {
 				if (problem === undefined) status.resolved("replay");
 				else status.note("replay", problem);
@@ -61,7 +66,7 @@ export async function runRedoLoop(
 		onVerified: (name) => status.setVerified(name),
 		async onCut(identity, offset) {
 			settled.cut({ ...identity, offset });
-			await replayer.cut(identity, offset);
+			await replayer.cut(identity, offset, signal);
 		},
 	};
 	const open: OpenStream = (...asked) => openStream(config, log, ...asked);

@@ -11,7 +11,7 @@ import { listKept } from "./kept-operations.ts";
 import { attemptReplay, located } from "./replay-attempt.ts";
 import { openFlushedLogs } from "./replay-logs.ts";
 import { readReplayed, writeReplayed } from "./replay-position.ts";
-import { readRecord, writeRecord } from "./replay-run.ts";
+import { outliveOrphan, readRecord, writeRecord } from "./replay-run.ts";
 import { refuseBesideMailboxd } from "./replay-services.ts";
 import type { Replayer, ReplayerParts, ReplayResult } from "./replayer.ts";
 
@@ -48,10 +48,11 @@ class ReplayLoop implements Replayer {
 		readonly upTo: "settled" | "everything";
 		readonly signal: AbortSignal;
 	}): Promise<ReplayResult> {
+		const { settings } = this.#parts.config;
 		const startedAt = Date.now();
 		let result: ReplayResult;
 		{
-			await using lock = await this.#lock("replay", signal);
+			await using lock = await this.#lock("replay", signal, settings.service_timeout);
 			this.#tell({ phase: "running" });
 			const idleAttempts = this.#idleAttempts;
 			try {
@@ -109,7 +110,7 @@ class ReplayLoop implements Replayer {
 		}
 	}
 
-	async cut(identity: LogIdentity, offset: number): Promise<void> {
+	async cut(identity: LogIdentity, offset: number, signal: AbortSignal): Promise<void> {
 		const { config, log } = this.#parts;
 		const beyond = (log: LogIdentity, at: number) => sameLog(log, identity) && at > offset;
 		// Nearly every cut is of a torn record that no run has come to. Then receiving must not wait for
@@ -119,7 +120,7 @@ class ReplayLoop implements Replayer {
 			!beyond(...endOf(await readReplayed(config))) &&
 			!beyond(...endOf((await readRecord(config))?.next));
 		if (untouched) return;
-		await using _lock = await this.#lock("cut", new AbortController().signal);
+		await using _lock = await this.#lock("cut", signal, config.settings.link_timeout);
 		const position = await readReplayed(config);
 		const record = await readRecord(config);
 		const next = record?.next;
@@ -167,9 +168,26 @@ class ReplayLoop implements Replayer {
 		return located(await readReplayed(this.#parts.config));
 	}
 
-	async #lock(purpose: string, signal: AbortSignal): Promise<HeldLock> {
-		const { config, log } = this.#parts;
-		return await takeLock(config.base.lock, { purpose, signal, log });
+	/** @param tellAfterMs a wait that is longer is told */
+	async #lock(purpose: string, signal: AbortSignal, tellAfterMs: number): Promise<HeldLock> {
+		const { config, log, events } = this.#parts;
+		let told = false;
+		const tell = (holder: string) => {
+			told = true;
+			events.onWait(holder);
+		};
+		try {
+			return await takeLock(config.base.lock, {
+				purpose,
+				signal,
+				log,
+				onLongWait: { afterMs: tellAfterMs, tell },
+				onOrphans: () =>
+					outliveOrphan(this.#parts, signal, () => tell("a replay run whose loop has died")),
+			});
+		} finally {
+			if (told) events.onWait(undefined);
+		}
 	}
 
 	/** Brings state, log and problems up to date with a result. */

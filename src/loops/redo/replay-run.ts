@@ -14,7 +14,7 @@ import type { Config } from "../../services/config.ts";
 import { readIfThere, syncDirectory, writeDurably } from "../../services/files.ts";
 import type { HeldLock } from "../../services/lock.ts";
 import type { Logger } from "../../services/log/logger.ts";
-import { bootId, isAlive } from "../../services/processes.ts";
+import { bootId, isAlive, type ProcessIdentity } from "../../services/processes.ts";
 import type { Run } from "../../services/run.ts";
 import { makeDatabase, sameDatabase } from "../../services/zimbra/database.ts";
 import { makeDurable } from "../../services/zimbra/durability.ts";
@@ -26,6 +26,7 @@ import {
 } from "../../services/zimbra/mailbox-log.ts";
 import {
 	clearPidFile,
+	outlast,
 	play,
 	playerProcesses,
 	readEvidence,
@@ -107,16 +108,60 @@ export async function execute(
 	await recording.catch(() => undefined);
 	const ended =
 		end === "no progress"
-			? `it made no progress for ${settings.replay_timeout / 1000} s (replay_timeout) and was ended`
+			? whyEnded(config)
 			: end === "not recorded"
 				? `its processes could not be recorded in ${config.base.replayRun}, so it was ended`
 				: undefined;
 	return { record, outcome: await judge(parts, record, ended) };
 }
 
+/** What to say of a run that was ended, beside what it has left behind. */
+const whyEnded = ({ settings }: Config): string =>
+	`it made no progress for ${settings.replay_timeout / 1000} s (replay_timeout) and was ended`;
+
 /**
- * Learns how a run ended whose loop has died: waits for its processes, which nobody may run beside,
- * and reads what it left. The result is as good as if the loop had lived.
+ * Waits for the processes of a run whose loop has died: nobody may run beside them. One that makes no
+ * progress is ended. Gives the reason where it was.
+ */
+async function outliveRun(
+	{ config, log }: RunParts,
+	record: RunRecord,
+	signal: AbortSignal,
+	onWait: (left: readonly ProcessIdentity[]) => Promise<void>,
+): Promise<string | undefined> {
+	// A loop that died in the moment of the start may have left a child that has no name yet.
+	await sleep(justStartedMs, undefined, { signal });
+	const recorded = record.bootId === bootId() ? record.processes : [];
+	const left = [...recorded.filter(isAlive), ...playerProcesses(record.token)];
+	if (left.length === 0) return undefined;
+	log.warn(
+		{ pids: left.map(({ pid }) => pid), since: new Date(record.startedAt).toISOString() },
+		"a replay run whose loop has died still works; waiting for its end",
+	);
+	await onWait(left);
+	const end = await outlast(config, record, recorded, signal);
+	if (end === "by itself") return undefined;
+	const why = whyEnded(config);
+	log.error({ pids: left.map(({ pid }) => pid) }, `the replay run was ended: ${why}`);
+	return why;
+}
+
+/**
+ * Sees to the end of a run that keeps the lock of a dead loop: only who replays next looks after it,
+ * and cannot take the lock before it is gone.
+ */
+export async function outliveOrphan(
+	parts: RunParts,
+	signal: AbortSignal,
+	onWait: () => void,
+): Promise<void> {
+	const record = await readRecord(parts.config);
+	if (record?.phase === "running") await outliveRun(parts, record, signal, async () => onWait());
+}
+
+/**
+ * Learns how a run ended whose loop has died, from what it left, once its processes are gone. The
+ * result is as good as if the loop had lived.
  */
 export async function adopt(
 	parts: RunParts,
@@ -124,30 +169,13 @@ export async function adopt(
 	lock: HeldLock,
 	signal: AbortSignal,
 ): Promise<EndedRun> {
-	const { log } = parts;
-	const living = () => [
-		...record.processes.filter(isAlive),
-		...(record.bootId === bootId() ? playerProcesses(record.token) : []),
-	];
-	// A loop that died in the moment of the start may have left a child that has no name yet.
-	await sleep(justStartedMs, undefined, { signal });
-	let told = false;
-	for (let left = living(); left.length > 0; left = living()) {
-		if (!told) {
-			log.warn(
-				{ pids: left.map(({ pid }) => pid), since: new Date(record.startedAt).toISOString() },
-				"a replay run whose loop has died still works; waiting for its end",
-			);
-			for (const each of left) await lock.addChild(each);
-		}
-		told = true;
-		await sleep(adoptPollMs, undefined, { signal });
-	}
-	return { record, outcome: await judge(parts, record, undefined) };
+	const ended = await outliveRun(parts, record, signal, async (left) => {
+		for (const each of left) await lock.addChild(each);
+	});
+	return { record, outcome: await judge(parts, record, ended) };
 }
 
 const justStartedMs = 500;
-const adoptPollMs = 250;
 
 /**
  * Puts on disk what the run did, then judges it: a database that died before its log was written has

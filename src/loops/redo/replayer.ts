@@ -20,6 +20,8 @@ export type ReplayerParts = {
 export type ReplayerEvents = {
 	onState(state: ReplayState): void;
 	onReplayed(position: LogPosition): void;
+	/** replay, and a cut with it, waits long for the lock; undefined when that is over */
+	onWait(holder: string | undefined): void;
 	/** a lasting condition; undefined when it has ended */
 	onProblem(problem: Pick<Problem, "code" | "message" | "hint" | "critical"> | undefined): void;
 };
@@ -62,6 +64,6 @@ export type Replayer = {
 	 * The live server has cut its log at `offset`; to be awaited before the local bytes are cut.
 	 * Throws a Refusal (divergence) where operations were executed here that are gone there.
 	 */
-	cut(identity: LogIdentity, offset: number): Promise<void>;
+	cut(identity: LogIdentity, offset: number, signal: AbortSignal): Promise<void>;
 	readonly state: ReplayState;
 };

@@ -70,6 +70,9 @@ async function replayRest(config: Config): Promise<void> {
 				replay = state;
 			},
 			onReplayed: () => undefined,
+			onWait(holder) {
+				if (holder !== undefined) process.stdout.write(`Waiting for ${holder} to end...\n`);
+			},
 			onProblem: () => undefined,
 		},
 	});

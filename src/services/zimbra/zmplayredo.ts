@@ -42,6 +42,7 @@ export type PlayerEnd = "by itself" | "no progress" | "not recorded";
 
 const tokenName = "LIVE_SYNC_RUN";
 const pollMs = 1000;
+const outlastPollMs = 250;
 const longestTimer = 2 ** 31 - 1;
 /** Of one core, while it works; a JVM that waits for the database uses less. */
 const busyShare = 0.05;
@@ -110,16 +111,41 @@ export async function play({ run, config }: ServiceParts, player: PlayerRun): Pr
 	return end;
 }
 
+/**
+ * Waits until a run is gone whose loop is, and ends it when it makes no progress for replay_timeout,
+ * as the loop would have.
+ * @param recorded processes of it that are known by name
+ */
+export async function outlast(
+	config: Config,
+	player: Pick<PlayerRun, "token" | "directory">,
+	recorded: readonly ProcessIdentity[],
+	signal: AbortSignal,
+): Promise<PlayerEnd> {
+	const { replay_timeout } = config.settings;
+	const progress = new Progress(config, player);
+	for (;;) {
+		const living = [...recorded.filter(isAlive), ...playerProcesses(player.token)];
+		if (living.length === 0) return "by itself";
+		if ((await progress.silentFor(living)) > replay_timeout) {
+			for (const each of living) sendSignal(each, "SIGKILL");
+			await endPlayer(player.token);
+			return "no progress";
+		}
+		await sleep(outlastPollMs, undefined, { signal });
+	}
+}
+
 /** Tells for how long a run has shown no progress. */
 class Progress {
 	readonly #config: Config;
-	readonly #player: PlayerRun;
+	readonly #player: Pick<PlayerRun, "directory">;
 	#lastAt = performance.now();
 	#stdout = 0;
 	#log: { inode: number; offset: number } | undefined;
 	#cpu = { used: 0, at: performance.now() };
 
-	constructor(config: Config, player: PlayerRun) {
+	constructor(config: Config, player: Pick<PlayerRun, "directory">) {
 		this.#config = config;
 		this.#player = player;
 	}

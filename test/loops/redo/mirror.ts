@@ -29,6 +29,8 @@ export type Mirror = AsyncDisposable & {
 	}[];
 	readonly states: ReplayState[];
 	readonly problems: (Pick<Problem, "code" | "message"> | undefined)[];
+	/** who held the lock for long */
+	readonly waits: (string | undefined)[];
 	/** what `settled` and `coverage` say; everything unless told */
 	limits: { settled: Position | undefined; coverage: Position | "all" | undefined };
 	readonly log: Logger;
@@ -67,6 +69,7 @@ export async function makeMirror(options: PairOptions = {}): Promise<Mirror> {
 	);
 	const states: ReplayState[] = [];
 	const problems: Mirror["problems"] = [];
+	const waits: Mirror["waits"] = [];
 	const limits: Mirror["limits"] = { settled: undefined, coverage: "all" };
 	const another = () =>
 		makeReplayer({
@@ -78,6 +81,7 @@ export async function makeMirror(options: PairOptions = {}): Promise<Mirror> {
 			events: {
 				onState: (state) => void states.push(state),
 				onReplayed: () => {},
+				onWait: (holder) => void waits.push(holder),
 				onProblem: (problem) => void problems.push(problem),
 			},
 		});
@@ -91,6 +95,7 @@ export async function makeMirror(options: PairOptions = {}): Promise<Mirror> {
 		logged,
 		states,
 		problems,
+		waits,
 		limits,
 		log,
 		ship,

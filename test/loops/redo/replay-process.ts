@@ -11,6 +11,6 @@ const replayer = makeReplayer({
 	log: pino({ level: "silent" }),
 	settled: () => undefined,
 	coverage: async () => "all",
-	events: { onState: () => {}, onReplayed: () => {}, onProblem: () => {} },
+	events: { onState: () => {}, onReplayed: () => {}, onWait: () => {}, onProblem: () => {} },
 });
 await replayer.replayEverything(new AbortController().signal);

@@ -136,3 +136,20 @@ test("a run whose loop is dead is waited for, also where its lock was removed by
 	assert.equal(new Set(b.executions().map(({ by }) => by)).size, 1, "one zmplayredo, once");
 	assert.deepEqual(mirror.notOnce(), []);
 });
+
+test("a run whose loop is dead, and that hangs: it is ended after replay_timeout, its operations are named, and replay goes on", async () => {
+	await using mirror = await makeMirror({ settings: { replay_timeout: "2s" } });
+	const { b } = mirror.pair;
+	await history(mirror);
+	mirror.ship();
+	b.replayFaults({ hangAfter: 2 });
+	const loop = replayInAnotherProcess(mirror);
+	await working(mirror, 1);
+	loop.kill("SIGKILL");
+	b.replayFaults({});
+	const first = await mirror.replayer.replay(everything);
+	assert.equal(first.kind, "re-run");
+	assert.ok(mirror.waits.some((holder) => /whose loop has died/.test(holder ?? "")));
+	assert.ok(mirror.replayer.state.operationsAtRisk > 0);
+	assert.equal((await mirror.replayer.replayEverything(signal)).kind, "up to date");
+});

@@ -4,11 +4,13 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { lookbackEndsAt } from "../../../src/loops/redo/look-back.ts";
 import { readReplayed } from "../../../src/loops/redo/replay-position.ts";
+import { takeLock } from "../../../src/services/lock.ts";
 import { accountFile } from "../../pair/store/accounts.ts";
 import { until } from "../../pair/until.ts";
 import { type Mirror, makeMirror, replayedAt, users } from "./mirror.ts";
 
 const [user1, user2] = users;
+const { signal } = new AbortController();
 
 /** Lets `zmprov ga <id>` answer on the mirror as where the account of user2 has not arrived. */
 function withoutUser2({ pair: { a, b } }: Mirror): void {
@@ -117,7 +119,7 @@ test("live cut below what was replayed: what it commits again is left out, once 
 	await mirror.follow();
 	// Power loss on the live server takes the commit record; its recovery commits the transaction again.
 	const { log } = await readReplayed(mirror.config);
-	await mirror.replayer.cut({ ...log, sequence: before.sequence }, before.offset);
+	await mirror.replayer.cut({ ...log, sequence: before.sequence }, before.offset, signal);
 	truncateSync(mirror.config.zimbra.currentLog, before.offset);
 	assert.deepEqual(await replayedAt(mirror), before);
 	assert.equal((await readReplayed(mirror.config)).executed.length, 1);
@@ -135,7 +137,39 @@ test("live cut that takes a change record which was executed here: divergence, n
 	await mirror.follow();
 	const end = await replayedAt(mirror);
 	const { log } = await readReplayed(mirror.config);
-	await assert.rejects(mirror.replayer.cut(log, before.offset), { code: "divergence" });
+	await assert.rejects(mirror.replayer.cut(log, before.offset, signal), { code: "divergence" });
+	assert.deepEqual(await replayedAt(mirror), end);
+});
+
+test("live cut of what no run has come to: receiving does not wait while another holds the lock", async () => {
+	await using mirror = await makeMirror();
+	const { config, log, replayer } = mirror;
+	const { a } = mirror.pair;
+	await a.mailbox.deliver({ to: [user1] });
+	await mirror.follow();
+	const end = await replayedAt(mirror);
+	const { log: identity } = await readReplayed(config);
+	await using _run = await takeLock(config.base.lock, { purpose: "a long run", signal, log });
+	await replayer.cut(identity, end.offset, signal);
+	assert.deepEqual(await replayedAt(mirror), end);
+});
+
+test("live cut below what was replayed waits for the lock, says for whom, and ends with its loop", async () => {
+	await using mirror = await makeMirror({ settings: { link_timeout: "500ms" } });
+	const { config, log, replayer } = mirror;
+	const { a } = mirror.pair;
+	await a.mailbox.deliver({ to: [user1] });
+	await mirror.follow();
+	const end = await replayedAt(mirror);
+	const { log: identity } = await readReplayed(config);
+	await using _run = await takeLock(config.base.lock, { purpose: "a long run", signal, log });
+	const loop = new AbortController();
+	const cut = replayer.cut(identity, end.offset - 1, loop.signal);
+	await until("it is told", () => mirror.waits.length > 0);
+	assert.match(mirror.waits[0] ?? "", /^process \d+ \(a long run\)$/);
+	loop.abort(new Error("the loop ends"));
+	await assert.rejects(cut, { message: "the loop ends" });
+	assert.equal(mirror.waits.at(-1), undefined);
 	assert.deepEqual(await replayedAt(mirror), end);
 });
 
