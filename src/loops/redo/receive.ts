@@ -42,7 +42,9 @@ export async function receiveOnce(options: ReceiveOptions): Promise<void> {
 
 	const { events } = options;
 	await using receiver = new Receiver(config, local, provenance, events, log);
+	let takingSince: number | undefined;
 	const progress = setInterval(() => {
+		tellWhetherStuck(options, takingSince);
 		status.setReceived(receiver.received);
 		stream.send({ kind: "progress", flushed: status.flushed, replayed: status.replayed });
 	}, config.settings.heartbeat_interval);
@@ -54,12 +56,30 @@ export async function receiveOnce(options: ReceiveOptions): Promise<void> {
 			const message = await stream.next();
 			if (message.kind === "heartbeat") status.heard(message.position, message.clock);
 			if (message.kind === "refusal") throw refusalOf(message);
+			takingSince = performance.now();
 			await receiver.take(message);
+			takingSince = undefined;
 		}
 	} finally {
 		clearInterval(progress);
+		status.resolved("writing");
 		await receiver.rest().catch((error: unknown) => log.warn({ error: String(error) }, "at rest"));
 	}
+}
+
+/** While one message is dealt with nothing else is heard; what looks like a quiet link may be that. */
+function tellWhetherStuck({ config, status }: ReceiveOptions, since: number | undefined): void {
+	const { link_timeout } = config.settings;
+	if (since === undefined || performance.now() - since < link_timeout) {
+		status.resolved("writing");
+		return;
+	}
+	const seconds = link_timeout / 1000;
+	status.note("writing", {
+		code: "trouble",
+		message: `for more than ${seconds} s nothing could be written to ${config.zimbra.currentLog}, though the live server has sent more: the disk is slow, or a cut waits for the lock`,
+		critical: false,
+	});
 }
 
 /** Asks the live server for what comes after the local log; nothing is changed by that. */

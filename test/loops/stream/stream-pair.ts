@@ -37,6 +37,9 @@ export class StreamPair implements AsyncDisposable {
 	/** what each connection asked for, and what had been acknowledged before */
 	readonly asked: { position: LogPosition; flushed: LogPosition | undefined }[] = [];
 	connections = 0;
+	readonly status = new RedoStatus("memory", 5000, pino({ level: "silent" }));
+	/** what the replayer does when the live server has cut its log */
+	onCut: () => Promise<void> = async () => undefined;
 	#faults: LinkFault[] = [];
 	#ended: AbortController | undefined;
 	#running: Promise<void> | undefined;
@@ -107,11 +110,11 @@ export class StreamPair implements AsyncDisposable {
 				await receiveOnce({
 					config: this.mirror,
 					timeline: 1,
-					status: new RedoStatus("memory", 5000, log),
+					status: this.status,
 					events: {
 						onFlushed: (position) => this.flushed.push(position),
 						onVerified: (name) => this.verified.push(name),
-						onCut: async () => undefined,
+						onCut: () => this.onCut(),
 					},
 					log,
 					signal,

@@ -151,6 +151,26 @@ test("live mailboxd crashes mid-record and truncates on restart: the mirror trun
 	assert.equal(pair.connections, 1, "the cut was told on the same connection");
 });
 
+test("a receiver that waits, as in a cut for the lock, says so, and the connection outlives it", async () => {
+	await using pair = new StreamPair();
+	const { promise: waited, resolve: goOn } = Promise.withResolvers<void>();
+	pair.onCut = () => waited;
+	pair.mirror = { ...pair.mirror, settings: { ...pair.mirror.settings, link_timeout: 500 } };
+	const history = await History.begin(pair);
+	pair.start();
+	await history.commit(3000);
+	history.tear(4292);
+	await pair.caughtUp();
+	await history.recover();
+	await history.commit(3000);
+	const said = () => pair.status.snapshot().problems.map(({ message }) => message);
+	await until(() => said().some((each) => /nothing could be written/.test(each)));
+	goOn();
+	await pair.caughtUp();
+	await until(() => said().length === 0);
+	assert.equal(pair.connections, 1);
+});
+
 test("the torn log and its archive, as Zimbra's own recovery left them: cut while the mirror was away", async () => {
 	await using pair = new StreamPair();
 	const { redolog, archive, currentLog } = pair.live.zimbra;
