@@ -14,6 +14,8 @@ export type RunOptions = {
 	readonly timeoutMs: number;
 	readonly signal?: AbortSignal;
 	readonly cwd?: string;
+	/** beside the environment that Zimbra's scripts need */
+	readonly env?: Readonly<Record<string, string>>;
 	readonly input?: string;
 	/** called with the new process, which leads a process group of its own */
 	readonly onStart?: (leader: ProcessIdentity) => void;
@@ -45,7 +47,7 @@ export function makeRun(settings: Pick<Settings, "path" | "zimbra_home">): Run {
 		const { execa } = await import("execa");
 		// A group of its own, so that the children of a script end with it.
 		const child = execa(file, words, {
-			env,
+			env: { ...env, ...options.env },
 			extendEnv: false,
 			detached: true,
 			cleanup: false,

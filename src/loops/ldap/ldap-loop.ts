@@ -4,6 +4,7 @@ import { nextRoundAt } from "../../formats/ldap/schedule.ts";
 import type { Config } from "../../services/config.ts";
 import { isThere } from "../../services/files.ts";
 import { findPlaces } from "../../services/ldap/places.ts";
+import { endRound } from "../../services/ldap/round-processes.ts";
 import type { Logger } from "../../services/log/logger.ts";
 import { publish } from "../../services/publish.ts";
 import { makeRun } from "../../services/run.ts";
@@ -74,6 +75,7 @@ async function follow(loop: Loop): Promise<void> {
 	let inDoubt = true;
 	await keepTrying(
 		async (healthy) => {
+			await endRest(loop);
 			await repairSwap(config, log, signal);
 			if (inDoubt) await startLdap(loop);
 			inDoubt = false;
@@ -158,6 +160,16 @@ async function session(loop: Loop, healthy: () => void): Promise<void> {
 		healthy();
 		status.resolved("copy");
 	}
+}
+
+/** A loop that was killed leaves its pull running, which writes to where the next one would write. */
+async function endRest({ config, log }: Loop): Promise<void> {
+	const ended = await endRound(config);
+	if (ended.length === 0) return;
+	log.warn(
+		{ processes: ended.map(({ pid }) => pid) },
+		"ended what a round of an LDAP loop that was killed had left running",
+	);
 }
 
 /** The copy that is in use, if it is one that came from a live server and nobody has written to it. */

@@ -17,6 +17,7 @@ import {
 	readEnvironments,
 } from "../../services/ldap/directory.ts";
 import { findPlaces, type LdapPlaces } from "../../services/ldap/places.ts";
+import { forRound } from "../../services/ldap/round-processes.ts";
 import type { Logger } from "../../services/log/logger.ts";
 import { readRole } from "../../services/role.ts";
 import { describeResult, makeRun, type Run } from "../../services/run.ts";
@@ -55,7 +56,7 @@ type Fetched = Transfer & {
 export async function runRound(parts: RoundParts): Promise<number> {
 	const { config, log, status, signal } = parts;
 	const began = performance.now();
-	const run = makeRun(config.settings);
+	const run = forRound(config, makeRun(config.settings));
 	const places = await findPlaces(config);
 	status.setPhase("pulling");
 	const { snapshot, expected, ...transfer } = await fetchCopy(parts, run, places);

@@ -1,6 +1,7 @@
 import { rm } from "node:fs/promises";
 import { readRecord } from "../../loops/redo/replay-run.ts";
 import type { Config } from "../../services/config.ts";
+import { endRound } from "../../services/ldap/round-processes.ts";
 import { readLockOwner, removeLock } from "../../services/lock.ts";
 import { readPidFile } from "../../services/pid-file.ts";
 import { isAlive, sendSignal, signalGroup, waitForEnd } from "../../services/processes.ts";
@@ -31,6 +32,8 @@ export async function kill(config: Config): Promise<number> {
 		process.stderr.write(`live-syncd: process ${each.pid} does not end\n`);
 		return 1;
 	}
+	// Only now: a loop that lives may start the next one.
+	await endRound(config);
 	await removeLock(base.lock);
 	for (const file of [base.pidRedo, base.pidLdap, base.stopFile]) await rm(file, { force: true });
 	return 0;

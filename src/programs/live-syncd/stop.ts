@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { Refusal } from "../../errors.ts";
+import { describe, Refusal } from "../../errors.ts";
 import { comparePositions, formatPosition, type Position } from "../../formats/redolog/position.ts";
 import type { LdapState, RedoState, ReplayState } from "../../formats/state.ts";
 import { lookbackEndsAt } from "../../loops/redo/look-back.ts";
@@ -7,6 +7,7 @@ import { makeReplayer } from "../../loops/redo/replay-loop.ts";
 import { replayerParts } from "../../loops/redo/replayer-parts.ts";
 import type { Config } from "../../services/config.ts";
 import { readIfThere, writeDurably } from "../../services/files.ts";
+import { endRound } from "../../services/ldap/round-processes.ts";
 import { makeLogger } from "../../services/log/logger.ts";
 import { readPidFile } from "../../services/pid-file.ts";
 import { publish, readPublished } from "../../services/publish.ts";
@@ -30,6 +31,10 @@ export async function stop(config: Config): Promise<number> {
 	} finally {
 		await clearStopFile(config);
 	}
+	// Of a loop that was killed; what is left of it is in nobody's way but for the work it makes.
+	await endRound(config).catch((error: unknown) => {
+		process.stderr.write(`live-syncd: ${describe(error)}\n`);
+	});
 	await replayRest(config);
 	await release(config);
 	await waitForLookback(config);

@@ -25,7 +25,7 @@ export async function findPlaces(config: Config): Promise<LdapPlaces> {
 		);
 	}
 	const near = (await stat(config.base.ldap)).dev === dev;
-	const area = near ? config.base.ldap : join(dirname(current), ".live_sync_ldap");
+	const area = near ? config.base.ldap : areaBeside(current);
 	await makeDirectory(area);
 	return {
 		current,
@@ -34,9 +34,18 @@ export async function findPlaces(config: Config): Promise<LdapPlaces> {
 		discarded: join(area, "discarded"),
 		refused: join(area, "refused"),
 		staging: join(area, "staging"),
-		check: join(area, "check"),
+		check: checkDirectory(area),
 		journal: join(area, "swap.json"),
 	};
+}
+
+const areaBeside = (current: string): string => join(dirname(current), ".live_sync_ldap");
+const checkDirectory = (area: string): string => join(area, "check");
+
+/** Where {@link LdapPlaces.check} is, or would be if data/ldap moved to another file system. */
+export async function possibleCheckDirectories(config: Config): Promise<string[]> {
+	const current = await behindLink(config.zimbra.ldap);
+	return [config.base.ldap, areaBeside(current)].map(checkDirectory);
 }
 
 /** data/ldap may be a link to a larger disk: then its target is what is exchanged. */

@@ -6,6 +6,8 @@ import { identify, type ProcessIdentity } from "../processes.ts";
 export type TableEntry = {
 	readonly pid: number;
 	readonly words: readonly string[];
+	/** `NAME=value` each, as it was started; nothing where that is hidden from us */
+	environment(): readonly string[];
 	identity(): ProcessIdentity | undefined;
 };
 
@@ -15,16 +17,17 @@ export function* allProcesses(): Generator<TableEntry> {
 		const pid = Number(name);
 		if (!Number.isSafeInteger(pid)) continue;
 		const words = readIfAllowed(pid, "cmdline")?.split("\0");
-		if (words !== undefined && words.length > 1)
-			yield { pid, words, identity: () => identify(pid) };
+		if (words === undefined || words.length <= 1) continue;
+		const environment = () => readIfAllowed(pid, "environ")?.split("\0") ?? [];
+		yield { pid, words, environment, identity: () => identify(pid) };
 	}
 }
 
 /** Living processes, of this user, that have `NAME=value` in the environment they were started with. */
 export function processesWith(variable: string): ProcessIdentity[] {
 	const found: ProcessIdentity[] = [];
-	for (const { pid, identity } of allProcesses()) {
-		if (!readIfAllowed(pid, "environ")?.split("\0").includes(variable)) continue;
+	for (const { environment, identity } of allProcesses()) {
+		if (!environment().includes(variable)) continue;
 		const process = identity();
 		if (process !== undefined) found.push(process);
 	}
@@ -47,4 +50,10 @@ function readIfAllowed(pid: number, file: string): string | undefined {
 	} catch {
 		return undefined;
 	}
+}
+
+/** Whether a process runs as our own user; the owner of its /proc entry need not be that. */
+export function isOwn(pid: number): boolean {
+	const uid = /^Uid:\s*(\d+)/m.exec(readIfAllowed(pid, "status") ?? "")?.[1];
+	return uid !== undefined && Number(uid) === process.getuid?.();
 }
