@@ -5,9 +5,11 @@ import type { Config } from "../../services/config.ts";
 import { readPublished } from "../../services/publish.ts";
 import type { RedoStatus } from "./redo-status.ts";
 
-const lookMs = 5000;
-/** Longer than any round of a large directory should take. */
-const patienceMs = 120_000;
+const shipped = {
+	lookMs: 5000,
+	/** Longer than any round of a large directory should take. */
+	patienceMs: 120_000,
+};
 
 /**
  * Replay goes no further than the LDAP copy here knows the accounts. Where that stands still while the
@@ -17,6 +19,7 @@ export async function watchCoverage(
 	config: Config,
 	status: RedoStatus,
 	signal: AbortSignal,
+	{ lookMs, patienceMs } = shipped,
 ): Promise<void> {
 	let since: number | undefined;
 	let last = "";

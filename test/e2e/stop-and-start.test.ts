@@ -1,0 +1,81 @@
+import assert from "node:assert/strict";
+import { readdirSync } from "node:fs";
+import { test } from "node:test";
+import type { Host } from "../pair/host.ts";
+import { createPair } from "../pair/pair.ts";
+import { signal } from "../pair/processes.ts";
+import { op } from "../pair/redo/layouts.ts";
+import { caughtUp, deliver, liveSyncd, quick, redoState, someone, until } from "./support.ts";
+
+test("stop says that operations failed, those of the loop and its own, and where they are kept", async () => {
+	await using pair = await createPair({ ldap: true, settings: quick });
+	const { b } = pair;
+	await liveSyncd(b, "start");
+	b.replayFaults({ failOpcode: op.createMessage });
+	await deliver(pair, 2);
+	await until("they failed", async () => (await redoState(b))?.replay.failedOperations === 2);
+	await deliver(pair, 1);
+	await caughtUp(pair);
+	const said = await liveSyncd(b, "stop");
+	assert.match(said, /\n?live-syncd: 3 operations failed or were set aside/);
+	assert.ok(said.includes(b.path("live_sync/status/failed")));
+	assert.match(said, /done\n/);
+});
+
+test("stop says that mail of an account which is not in LDAP here was set aside", async () => {
+	await using pair = await createPair({ ldap: true, settings: quick });
+	const { a, b } = pair;
+	await liveSyncd(b, "start");
+	await deliver(pair, 1);
+	await caughtUp(pair);
+	kill(b, "ldap");
+	await a.createAccount("newcomer@example.net");
+	await a.mailbox.deliver({ to: ["newcomer@example.net"] });
+	await caughtUp(pair);
+	await a.crash();
+	const said = await liveSyncd(b, "stop");
+	assert.match(said, /live-syncd: \d operations failed or were set aside/);
+	assert.ok(readdirSync(b.path("live_sync/status/failed")).length > 0);
+});
+
+test("stop without anything kept back says nothing of it", async () => {
+	await using pair = await createPair({ ldap: true, settings: quick });
+	const { b } = pair;
+	await liveSyncd(b, "start");
+	await deliver(pair, 2);
+	await caughtUp(pair);
+	assert.doesNotMatch(await liveSyncd(b, "stop"), /failed|aside|nobody knows/);
+});
+
+for (const missing of ["ldap", "redo"] as const) {
+	test(`start where only the ${missing} loop is missing starts that one, and leaves the other alone`, async () => {
+		await using pair = await createPair({ ldap: true, settings: quick });
+		const { b } = pair;
+		const other = missing === "ldap" ? "redo" : "ldap";
+		await liveSyncd(b, "start");
+		const stays = loops(b, other);
+		assert.equal(stays.length, 1);
+		kill(b, missing);
+		await until("it is gone", () => loops(b, missing).length === 0);
+		assert.match(await liveSyncd(b, "start"), /Starting processes\.\.\.done/);
+		assert.equal(loops(b, missing).length, 1);
+		assert.deepEqual(loops(b, other), stays);
+		await deliver(pair, 2);
+		await pair.a.createAccount("newcomer@example.net");
+		await pair.a.mailbox.deliver({ to: ["newcomer@example.net", someone] });
+		await caughtUp(pair);
+		await liveSyncd(b, "status");
+		await liveSyncd(b, "kill");
+	});
+}
+
+const loops = (host: Host, name: string): number[] =>
+	host
+		.processes()
+		.filter(({ command }) => command.includes(` loop ${name}`))
+		.map(({ pid }) => pid);
+
+function kill(host: Host, loop: "redo" | "ldap"): void {
+	const [pid] = loops(host, loop);
+	assert.ok(pid !== undefined && signal(pid, "SIGKILL"));
+}

@@ -1,0 +1,83 @@
+import assert from "node:assert/strict";
+import { mkdir } from "node:fs/promises";
+import { test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { LogPosition } from "../../../src/formats/protocol/messages.ts";
+import type { LdapState } from "../../../src/formats/state.ts";
+import { RedoStatus } from "../../../src/loops/redo/redo-status.ts";
+import { watchCoverage } from "../../../src/loops/redo/watch-coverage.ts";
+import { publish } from "../../../src/services/publish.ts";
+import { scriptedHost } from "../../services/zimbra/host.ts";
+
+const quick = { lookMs: 20, patienceMs: 1000 };
+
+type Watch = AsyncDisposable & {
+	readonly status: RedoStatus;
+	flushed(offset: number): void;
+	/** What the LDAP loop publishes; undefined where it does not know. */
+	covers(offset: number | undefined): Promise<void>;
+	warning(): string | undefined;
+};
+
+async function watch(): Promise<Watch> {
+	const host = await scriptedHost();
+	const { config, log } = host;
+	await mkdir(host.path("live_sync/status"), { recursive: true });
+	const status = new RedoStatus("192.0.2.1", 5000, log);
+	const ended = new AbortController();
+	const running = watchCoverage(config, status, ended.signal, quick);
+	return {
+		status,
+		flushed: (offset) =>
+			status.setFlushed({ ...position(offset), createTime: 1, timeline: 1 } as LogPosition),
+		async covers(offset) {
+			const coverage = offset === undefined ? undefined : position(offset);
+			await publish(config.base.stateLdap, { version: 1, coverage } as unknown as LdapState);
+		},
+		warning: () => status.snapshot().problems.find(({ code }) => code === "trouble")?.message,
+		async [Symbol.asyncDispose]() {
+			ended.abort();
+			await running;
+			await host[Symbol.asyncDispose]();
+		},
+	};
+}
+
+const position = (offset: number) => ({ sequence: 3, offset });
+
+async function until(condition: () => boolean): Promise<number> {
+	const began = performance.now();
+	while (!condition()) {
+		if (performance.now() - began > 30_000) throw new Error("it did not come to pass");
+		await sleep(10);
+	}
+	return performance.now() - began;
+}
+
+test("replay that waits long for LDAP is said, with where it stands, and that it is mended", async () => {
+	await using it = await watch();
+	await it.covers(1000);
+	it.flushed(2000);
+	const afterMs = await until(() => it.warning() !== undefined);
+	assert.ok(afterMs > quick.patienceMs / 2, `too soon: ${afterMs} ms`);
+	assert.match(it.warning() ?? "", /replay waits for LDAP: .* up to 3:1000/);
+	await it.covers(2000);
+	await until(() => it.warning() === undefined);
+});
+
+test("an LDAP copy that nobody knows is said too", async () => {
+	await using it = await watch();
+	it.flushed(2000);
+	await until(() => /up to nothing/.test(it.warning() ?? ""));
+});
+
+test("an LDAP copy that comes along behind a busy log is nothing to be said", async () => {
+	await using it = await watch();
+	const end = performance.now() + 3 * quick.patienceMs;
+	for (let at = 1000; performance.now() < end; at += 10) {
+		await it.covers(at);
+		it.flushed(at + 5);
+		await sleep(100);
+		assert.equal(it.warning(), undefined);
+	}
+});
