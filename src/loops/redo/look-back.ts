@@ -2,9 +2,17 @@ import { LogWalk } from "../../formats/redolog/walker.ts";
 import type { Config } from "../../services/config.ts";
 import { openIfThere } from "../../services/files.ts";
 import { fileSource } from "../../services/redolog/log-files.ts";
+import { readRedoSettings } from "../../services/zimbra/redo-settings.ts";
+import type { ServiceParts } from "../../services/zimbra/service.ts";
 
-/** zimbraRedoLogCrashRecoveryLookbackSec as shipped; source: zm-mailbox, store/conf/attrs/zimbra-attrs.xml. */
-const shippedLookBackSeconds = 10;
+/**
+ * zimbraRedoLogCrashRecoveryLookbackSec as shipped, and what Zimbra takes where it is not set.
+ * Source: zm-mailbox, store/conf/attrs/zimbra-attrs.xml.
+ */
+export const shippedLookBackSeconds = 10;
+
+/** A JVM on a busy machine; whoever waits for it may be at a failover. */
+const answerMs = 20_000;
 
 /**
  * From when on (ms since the epoch) Zimbra may be started here without executing again what is in
@@ -13,10 +21,11 @@ const shippedLookBackSeconds = 10;
  * Undefined where nothing is in the way.
  * Source: zm-mailbox, com.zimbra.cs.redolog.RedoPlayer.runCrashRecovery; measured: the start rewrites
  * the header before it looks at the file's time, so the window always ends at the start.
+ * @param lookBackSeconds asked only where something was committed
  */
 export async function lookbackEndsAt(
 	{ zimbra }: Config,
-	lookBackSeconds = shippedLookBackSeconds,
+	lookBackSeconds: () => Promise<number> = async () => shippedLookBackSeconds,
 ): Promise<number | undefined> {
 	await using file = await openIfThere(zimbra.currentLog, "r");
 	if (file === undefined) return undefined;
@@ -24,5 +33,15 @@ export async function lookbackEndsAt(
 	for (const record of new LogWalk(fileSource(file.fd))) {
 		if (record.kind === "commit") newest = Math.max(newest ?? 0, record.timestamp);
 	}
-	return newest === undefined ? undefined : newest + lookBackSeconds * 1000 + 1;
+	return newest === undefined ? undefined : newest + (await lookBackSeconds()) * 1000 + 1;
+}
+
+/**
+ * How far back Zimbra will look when it is started here, by the LDAP that it will ask.
+ * Throws where LDAP does not tell.
+ */
+export async function readLookBack(parts: ServiceParts): Promise<number> {
+	const timeoutMs = Math.min(answerMs, parts.config.settings.command_timeout);
+	const settings = await readRedoSettings(parts, new AbortController().signal, timeoutMs);
+	return settings.crashRecoveryLookbackSeconds ?? shippedLookBackSeconds;
 }

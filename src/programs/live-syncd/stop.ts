@@ -2,7 +2,11 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { describe, Refusal } from "../../errors.ts";
 import { comparePositions, formatPosition, type Position } from "../../formats/redolog/position.ts";
 import type { LdapState, RedoState, ReplayState } from "../../formats/state.ts";
-import { lookbackEndsAt } from "../../loops/redo/look-back.ts";
+import {
+	lookbackEndsAt,
+	readLookBack,
+	shippedLookBackSeconds,
+} from "../../loops/redo/look-back.ts";
 import { makeReplayer } from "../../loops/redo/replay-loop.ts";
 import { replayerParts } from "../../loops/redo/replayer-parts.ts";
 import type { Config } from "../../services/config.ts";
@@ -12,6 +16,7 @@ import { makeLogger } from "../../services/log/logger.ts";
 import { readPidFile } from "../../services/pid-file.ts";
 import { publish, readPublished } from "../../services/publish.ts";
 import { readRole, writeRole } from "../../services/role.ts";
+import { makeRun } from "../../services/run.ts";
 import { clearStopFile } from "./loop.ts";
 import { makeDirectories } from "./setting-up.ts";
 
@@ -123,11 +128,11 @@ async function tellStatus(
 }
 
 /**
- * Zimbra's start-up recovery executes again what was committed in the last ten seconds before that
- * start. `stop` alters nothing in redo.log, since the mirror may go on: it waits until they are past.
+ * Zimbra's start-up recovery executes again what was committed in the last seconds before that start,
+ * ten unless it is told otherwise. `stop` alters nothing in redo.log, since the mirror may go on: it waits until they are past.
  */
 async function waitForLookback(config: Config): Promise<void> {
-	const end = await lookbackEndsAt(config);
+	const end = await lookbackEndsAt(config, () => lookBackSeconds(config));
 	const leftMs = end === undefined ? 0 : end - Date.now();
 	if (end === undefined || leftMs <= 0) return;
 	const at = new Date(end).toISOString();
@@ -135,6 +140,18 @@ async function waitForLookback(config: Config): Promise<void> {
 		`Waiting ${Math.ceil(leftMs / 1000)} s: Zimbra, started before ${at}, would execute the last operations again\n`,
 	);
 	await sleep(leftMs);
+}
+
+/** At a failover nothing may hang on this: where LDAP does not tell, it is said, and taken as shipped. */
+async function lookBackSeconds(config: Config): Promise<number> {
+	try {
+		return await readLookBack({ run: makeRun(config.settings), config });
+	} catch (error) {
+		process.stderr.write(
+			`live-syncd: how far Zimbra's start-up recovery looks back is not known, ${shippedLookBackSeconds} s as shipped are taken; if zimbraRedoLogCrashRecoveryLookbackSec is more here, wait so long before zmcontrol start: ${describe(error)}\n`,
+		);
+		return shippedLookBackSeconds;
+	}
 }
 
 async function waitForLoops({ base, settings }: Config): Promise<void> {

@@ -100,6 +100,7 @@ function makeLog(pair: StreamPair): RedoLog {
 			minimumAgeMinutes: 60,
 			deleteOnRollover: false,
 		},
+		lookbackSeconds: 10,
 		flushDatabase: async () => undefined,
 	});
 }

@@ -19,8 +19,6 @@ export type RolloverSettings = {
 
 /** zimbraRedoLogFsyncIntervalMS */
 const fsyncMs = 10;
-/** zimbraRedoLogCrashRecoveryLookbackSec */
-const lookbackMs = 10_000;
 
 /**
  * The redo log of a running mailboxd: transactions, rollover, and recovery at start, as in
@@ -30,6 +28,7 @@ export class RedoLog {
 	readonly #directory: string;
 	readonly #serverId: string;
 	readonly #rules: RolloverSettings;
+	readonly #lookbackSeconds: number;
 	readonly #flushDatabase: () => Promise<void>;
 	readonly #active = new Map<string, RedoRecord>();
 	readonly #startedSecond: number;
@@ -44,12 +43,15 @@ export class RedoLog {
 		directory: string;
 		serverId: string;
 		rules: RolloverSettings;
+		/** zimbraRedoLogCrashRecoveryLookbackSec */
+		lookbackSeconds: number;
 		flushDatabase: () => Promise<void>;
 	}) {
 		this.#startedSecond = options.startedSecond;
 		this.#directory = options.directory;
 		this.#serverId = options.serverId;
 		this.#rules = options.rules;
+		this.#lookbackSeconds = options.lookbackSeconds;
 		this.#flushDatabase = options.flushDatabase;
 		this.#writer = this.#newWriter(0);
 	}
@@ -114,7 +116,8 @@ export class RedoLog {
 		this.#finishRollover();
 		this.#writer.open();
 		const since =
-			Math.max(statSync(this.path).mtimeMs, this.#writer.header.createTime) - lookbackMs;
+			Math.max(statSync(this.path).mtimeMs, this.#writer.header.createTime) -
+			this.#lookbackSeconds * 1000;
 		this.#writer.close();
 		const unfinished = this.#scan(since);
 		this.#writer.open();

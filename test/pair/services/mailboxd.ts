@@ -38,6 +38,7 @@ const redoLog = new RedoLog({
 		hardKilobytes: Number(await setting("zimbraRedoLogRolloverHardMaxFileSizeKB", "1048576")),
 		deleteOnRollover: (await setting("zimbraRedoLogDeleteOnRollover", "TRUE")) !== "FALSE",
 	},
+	lookbackSeconds: Number(await setting("zimbraRedoLogCrashRecoveryLookbackSec", "10")),
 	flushDatabase: () => database.flush(),
 });
 

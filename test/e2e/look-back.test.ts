@@ -1,0 +1,69 @@
+import assert from "node:assert/strict";
+import { appendFileSync } from "node:fs";
+import { test } from "node:test";
+import { createPair, type Pair } from "../pair/pair.ts";
+import {
+	assertExecutedOnce,
+	caughtUp,
+	deliver,
+	liveSyncd,
+	quick,
+	redoState,
+	until,
+} from "./support.ts";
+
+const setting = "zimbraRedoLogCrashRecoveryLookbackSec";
+
+/** A mirror that has replayed the mail of the last moment, and a live server that is dead. */
+async function liveDied(pair: Pair): Promise<void> {
+	await liveSyncd(pair.b, "start");
+	await deliver(pair, 3);
+	await caughtUp(pair);
+	const { offset } = await pair.a.mailbox.position();
+	await until("it is replayed", async () => {
+		const at = (await redoState(pair.b))?.replayed;
+		return at !== undefined && at.offset >= offset;
+	});
+	await pair.a.crash();
+}
+
+test("where Zimbra's start-up recovery is set to look back further, stop waits for so long, and it executes nothing again", async () => {
+	await using pair = await createPair({
+		ldap: true,
+		settings: quick,
+		zimbraSettings: { [setting]: "40" },
+	});
+	const { b } = pair;
+	await liveDied(pair);
+	const said = await liveSyncd(b, "stop");
+	const seconds = Number(/Waiting (\d+) s: Zimbra, started before/.exec(said)?.[1]);
+	assert.ok(seconds > 10 && seconds <= 40, said);
+	await b.startZimbra();
+	assertExecutedOnce(pair);
+});
+
+test("where it is set to look back less, stop waits less", async () => {
+	await using pair = await createPair({
+		ldap: true,
+		settings: quick,
+		zimbraSettings: { [setting]: "0" },
+	});
+	await liveDied(pair);
+	assert.doesNotMatch(await liveSyncd(pair.b, "stop"), /Waiting \d+ s/);
+	await pair.b.startZimbra();
+	assertExecutedOnce(pair);
+});
+
+test("where LDAP does not tell, stop says so, takes what Zimbra ships, and goes on", async () => {
+	await using pair = await createPair({
+		ldap: true,
+		settings: quick,
+		zimbraSettings: { [setting]: "0" },
+	});
+	const { b } = pair;
+	await liveDied(pair);
+	appendFileSync(b.confFile, 'zmprov_command="/bin/false"\n');
+	const said = await liveSyncd(b, "stop");
+	assert.match(said, /is not known, 10 s as shipped are taken; .*LDAP does not tell/);
+	assert.match(said, /done\n/);
+});
