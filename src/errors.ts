@@ -12,6 +12,7 @@ export type RefusalCode =
 	| "both-mirrors"
 	| "clock-offset"
 	| "deleting-rollover"
+	| "disk-space"
 	| "divergence"
 	| "history-ends"
 	| "host-key"

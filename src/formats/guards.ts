@@ -106,3 +106,31 @@ export function judgeRedoSettings(peer: string, settings: RedoSettings): Refusal
 	}
 	return undefined;
 }
+
+/** A directory that a mirror writes to, and its file system. */
+export type Room = {
+	readonly directory: string;
+	/** the same for directories that share their free space */
+	readonly fileSystem: number;
+	readonly freeBytes: number;
+	/** what will be written there at once: a copy of LDAP */
+	readonly neededBytes: number;
+};
+
+/** Refuses the first file system where less than the floor is free, or would be. */
+export function judgeRoom(rooms: readonly Room[], floorBytes: number): Refusal | undefined {
+	for (const { directory, fileSystem, freeBytes } of rooms) {
+		const sharing = rooms.filter((room) => room.fileSystem === fileSystem);
+		const needed = sharing.reduce((sum, room) => sum + room.neededBytes, 0);
+		if (freeBytes - needed >= floorBytes) continue;
+		const copy = needed === 0 ? "" : `, a copy of LDAP takes ${mebibytes(needed)} MiB`;
+		return new Refusal(
+			"disk-space",
+			`${directory}: ${mebibytes(freeBytes)} MiB free${copy} and ${mebibytes(floorBytes)} MiB must stay (disk_floor)`,
+			"make room there, docs/runbooks.md, disk full; or set a lower disk_floor in live_sync.conf",
+		);
+	}
+	return undefined;
+}
+
+export const mebibytes = (bytes: number): number => Math.round(bytes / 2 ** 20);

@@ -107,3 +107,9 @@ export async function writeAt(
 		written += result.bytesWritten;
 	}
 }
+
+/** What this user may still write there. */
+export async function freeBytes(directory: string): Promise<number> {
+	const { bavail, bsize } = await promises.statfs(directory);
+	return bavail * bsize;
+}

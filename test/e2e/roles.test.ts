@@ -3,6 +3,7 @@ import { readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "no
 import { test } from "node:test";
 import type { Host } from "../pair/host.ts";
 import { createPair, type Pair } from "../pair/pair.ts";
+import { canMountSmallDisk, SmallDisk } from "../pair/small-disk.ts";
 import { makeKey } from "../pair/sshd.ts";
 import { compareStores } from "../pair/store-dump.ts";
 import {
@@ -81,6 +82,25 @@ test("without an initial copy, or with an unclean one, start says what to do", a
 	await deliver(pair, 2);
 	writeFileSync(log, readFileSync(a.path("redolog/redo.log")));
 	assert.match(await refused(b, "unclean-copy"), /its header says that it is open/);
+});
+
+test("a disk that is all but full: start refuses, names the directory and what a copy of LDAP takes", async (t) => {
+	await using pair = await createPair({
+		ldap: { writemap: true, entries: 300 },
+		settings: { ...quick, disk_floor: "900T" },
+	});
+	const { b } = pair;
+	const said = await refused(b, "disk-space");
+	assert.match(said, /MiB free, a copy of LDAP takes [1-9]\d* MiB and 943718400 MiB must stay/);
+	writeFileSync(b.confFile, readFileSync(b.confFile, "utf8").replace("900T", "1M"));
+	if (!canMountSmallDisk()) return t.skip("no tmpfs can be mounted in a namespace here");
+	await using disk = await SmallDisk.mount(b, "redolog", "300k");
+	assert.match(await refused(b, "disk-space"), /zimbra\/redolog: 0 MiB free/);
+	await disk.resize("20m");
+	await liveSyncd(b, "start");
+	await deliver(pair, 2);
+	await caughtUp(pair, disk.path);
+	await liveSyncd(b, "kill");
 });
 
 test("position file lost: start refuses rather than skip or repeat", async () => {

@@ -1,6 +1,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { judgePeer, judgeRedoSettings, type LocalFacts } from "../../src/formats/guards.ts";
+import {
+	judgePeer,
+	judgeRedoSettings,
+	judgeRoom,
+	type LocalFacts,
+} from "../../src/formats/guards.ts";
 import type { Hello } from "../../src/formats/protocol/hello.ts";
 
 const local: LocalFacts = {
@@ -74,4 +79,25 @@ test("a live server that deletes or does not write its redo log cannot be mirror
 	assert.match(judgeRedoSettings("a", { enabled: false })?.hint ?? "", /RedoLogEnabled TRUE/);
 	const deleting = judgeRedoSettings("a", { enabled: true, deleteOnRollover: true });
 	assert.match(deleting?.hint ?? "", /DeleteOnRollover FALSE/);
+});
+
+test("a file system that is all but full is refused; what shares it is counted together", () => {
+	const gib = 2 ** 30;
+	const redolog = { directory: "/redolog", fileSystem: 1, freeBytes: 5 * gib, neededBytes: 0 };
+	const base = { directory: "/base", fileSystem: 2, freeBytes: 3 * gib, neededBytes: 0 };
+	const ldap = { directory: "/base/ldap", fileSystem: 2, freeBytes: 3 * gib, neededBytes: 2 * gib };
+	const judge = (...rooms: (typeof redolog)[]) => judgeRoom(rooms, gib)?.message;
+	assert.equal(judge(redolog, base, ldap), undefined);
+	assert.match(
+		judge({ ...redolog, freeBytes: gib - 1 }, base, ldap) ?? "",
+		/^\/redolog: 1024 MiB free and 1024 MiB must stay \(disk_floor\)/,
+	);
+	const little = 3 * gib - 1;
+	assert.match(
+		judge(redolog, { ...base, freeBytes: little }, { ...ldap, freeBytes: little }) ?? "",
+		/^\/base: 3072 MiB free, a copy of LDAP takes 2048 MiB and 1024 MiB must stay/,
+	);
+	assert.equal(judge(redolog, { ...base, freeBytes: gib }), undefined);
+	assert.equal(judgeRoom([redolog, base, ldap], gib + 1)?.code, "disk-space");
+	assert.equal(judgeRoom([{ ...redolog, freeBytes: 0 }], 0), undefined);
 });

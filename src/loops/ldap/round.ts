@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
-import { rm, stat, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { rm, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import { Refusal } from "../../errors.ts";
 import { blockSize } from "../../formats/ldap/block-size.ts";
 import { sameMark } from "../../formats/ldap/mark.ts";
@@ -8,11 +8,10 @@ import type { SnapshotAnswer } from "../../formats/ldap/wire.ts";
 import type { LdapSnapshot } from "../../formats/state.ts";
 import type { Config } from "../../services/config.ts";
 import { failPoint } from "../../services/fail-point.ts";
-import { checkRoom, syncTree } from "../../services/ldap/copies.ts";
+import { checkRoom, roomForCopy, syncTree } from "../../services/ldap/copies.ts";
 import {
 	digestFiles,
 	environmentsOf,
-	listTree,
 	readDatabases,
 	readEnvironments,
 } from "../../services/ldap/directory.ts";
@@ -91,7 +90,8 @@ async function fetchCopy(parts: RoundParts, run: Run, places: LdapPlaces): Promi
 	const { config, link, signal } = parts;
 	const answer = await requestSnapshot(link, config, signal);
 	const size = answer.contents.reduce((sum, file) => sum + file.size, 0);
-	await roomFor(size, config, places);
+	const room = await roomForCopy(size, places.staging);
+	await checkRoom(dirname(places.staging), room, config.settings.disk_floor);
 	const transfer = await pull({
 		config,
 		run,
@@ -185,16 +185,6 @@ async function duplicate(
 	const result = await run(command, { timeoutMs: config.settings.ldap_check_timeout, signal });
 	signal.throwIfAborted();
 	if (result.exitCode !== 0) throw new Error(describeResult(command, result));
-}
-
-/** A second copy for slapd, and what the first has grown by. */
-async function roomFor(size: number, config: Config, places: LdapPlaces): Promise<void> {
-	let staged = 0;
-	for (const path of (await listTree(places.staging, true).catch(() => undefined))?.files ?? []) {
-		staged += (await stat(join(places.staging, path))).size;
-	}
-	const more = size + Math.max(0, size - staged);
-	await checkRoom(join(places.staging, ".."), more, config.settings.disk_floor);
 }
 
 /** The admin may have made this server the live one: then its LDAP is the one that counts. */

@@ -18,6 +18,7 @@ import { startDaemon } from "../../services/self.ts";
 import { makeMailboxd } from "../../services/zimbra/mailboxd.ts";
 import { zimbraVersion } from "../../services/zimbra/version.ts";
 import { checkHistory } from "./check-history.ts";
+import { checkRoom } from "./check-room.ts";
 import { clearStopFile, type LoopName } from "./loop.ts";
 import { askHello, askSettings } from "./peer.ts";
 import { makeDirectories } from "./setting-up.ts";
@@ -119,6 +120,7 @@ async function checkGuards(
 		judgeRedoSettings(remoteAddress, await askSettings(config, signal)) ??
 		(mailboxd === undefined ? undefined : bothLive(config, mailboxd));
 	if (refusal !== undefined) throw refusal;
+	await checkRoom(config);
 	const setAside = options.setAsideOwnHistory === true;
 	return await checkHistory(config, role, setAside, log, signal);
 }

@@ -1,9 +1,10 @@
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
-import { open, statfs } from "node:fs/promises";
+import { open, stat } from "node:fs/promises";
 import { join } from "node:path";
+import { mebibytes } from "../../formats/guards.ts";
 import type { SnapshotFile } from "../../formats/ldap/wire.ts";
-import { syncDirectory } from "../files.ts";
+import { freeBytes, syncDirectory } from "../files.ts";
 import { listTree } from "./directory.ts";
 
 /** Size and digest of every file of a copy: what the other host compares with. */
@@ -23,15 +24,21 @@ export async function describeContents(root: string): Promise<SnapshotFile[]> {
 
 /** Throws where `bytes` more would leave less free space than the floor. */
 export async function checkRoom(directory: string, bytes: number, floor: number): Promise<void> {
-	const { bavail, bsize } = await statfs(directory);
-	const free = bavail * bsize;
+	const free = await freeBytes(directory);
 	if (free - bytes >= floor) return;
 	throw new Error(
 		`${directory}: ${mebibytes(free)} MiB free, a copy of LDAP takes ${mebibytes(bytes)} MiB and ${mebibytes(floor)} MiB must stay (disk_floor); make room there`,
 	);
 }
 
-const mebibytes = (bytes: number): number => Math.round(bytes / 2 ** 20);
+/** Bytes that a copy of that size takes on the mirror: one for slapd, and what staging grows by. */
+export async function roomForCopy(size: number, staging: string): Promise<number> {
+	let staged = 0;
+	for (const path of (await listTree(staging, true).catch(() => undefined))?.files ?? []) {
+		staged += (await stat(join(staging, path))).size;
+	}
+	return size + Math.max(0, size - staged);
+}
 
 /** Makes a whole copy durable, before anything relies on it. */
 export async function syncTree(root: string): Promise<void> {
