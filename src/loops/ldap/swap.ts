@@ -19,7 +19,9 @@ import { environmentUsers } from "../../services/ldap/users.ts";
 import { type HeldLock, takeLock } from "../../services/lock.ts";
 import type { Logger } from "../../services/log/logger.ts";
 import { makeRun, type Run } from "../../services/run.ts";
+import { readRunRecord } from "../../services/zimbra/run-record.ts";
 import { ldapService, type Service, type ServiceResult } from "../../services/zimbra/service.ts";
+import { livingPlayers } from "../../services/zimbra/zmplayredo.ts";
 
 export type SwapParts = {
 	readonly config: Config;
@@ -36,6 +38,7 @@ class CopyRefused extends Error {
 const uninterrupted = new AbortController().signal;
 /** How long a tool that only reads, or a slapd that is already gone, may keep its lock. */
 const releaseMs = 10_000;
+const playerPollMs = 1000;
 
 /**
  * Puts the checked copy in `next` in use: LDAP stopped, directories exchanged, LDAP started, asked.
@@ -118,13 +121,29 @@ export async function repairSwap(
 	}
 }
 
-/** The lock under which LDAP may be stopped: no zmplayredo runs while it is held. */
-export const takeSwapLock = (
+/**
+ * The lock under which LDAP may be stopped: no zmplayredo runs while it is held. Also none of a redo
+ * loop that was killed before it could name what it had started, whose lock counts as dead then.
+ */
+export async function takeSwapLock(
 	config: Config,
 	log: Logger,
 	signal: AbortSignal,
 	purpose: string,
-): Promise<HeldLock> => takeLock(config.base.lock, { purpose, signal, log });
+): Promise<HeldLock> {
+	for (;;) {
+		const lock = await takeLock(config.base.lock, { purpose, signal, log });
+		try {
+			const run = await readRunRecord(config);
+			if (run === undefined || livingPlayers(run).length === 0) return lock;
+		} catch (error) {
+			await lock.release();
+			throw error;
+		}
+		await lock.release();
+		await sleep(playerPollMs, undefined, { signal });
+	}
+}
 
 /** Puts the previous copy back and throws {@link CopyRefused}, or says that nothing runs. */
 async function rollBack(

@@ -17,11 +17,12 @@ import type { HeldLock } from "../../services/lock.ts";
 import { pause, writeSlice } from "../../services/redolog/slice-writer.ts";
 import { accountExists } from "../../services/zimbra/accounts.ts";
 import { makeDatabase } from "../../services/zimbra/database.ts";
+import { readRunRecord } from "../../services/zimbra/run-record.ts";
 import { forget, type KeptKind, keep } from "./kept-operations.ts";
 import { openFlushedLogs } from "./replay-logs.ts";
 import { readReplayed, writeReplayed } from "./replay-position.ts";
 import { sayRemarks, throwWhereLogsEnd } from "./replay-remarks.ts";
-import { adopt, execute, forgetRun, newToken, readRecord } from "./replay-run.ts";
+import { adopt, execute, forgetRun, newToken } from "./replay-run.ts";
 import { refuseBesideMailboxd, startServices } from "./replay-services.ts";
 import { settle, stoppedResult } from "./replay-settle.ts";
 import type { ReplayerParts, ReplayResult } from "./replayer.ts";
@@ -60,7 +61,7 @@ async function leftRun(
 	{ config }: ReplayerParts,
 	position: ReplayedPosition,
 ): Promise<RunRecord | undefined> {
-	const record = await readRecord(config);
+	const record = await readRunRecord(config);
 	if (record === undefined || beginsAt(record, position)) return record;
 	await forgetRun(config, record);
 	return undefined;

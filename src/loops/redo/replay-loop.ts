@@ -7,11 +7,12 @@ import { retryDelay } from "../../formats/replay/decision.ts";
 import { type LastRun, nextRunAt } from "../../formats/replay/schedule.ts";
 import type { ReplayState } from "../../formats/state.ts";
 import { type HeldLock, takeLock } from "../../services/lock.ts";
+import { readRunRecord, writeRunRecord } from "../../services/zimbra/run-record.ts";
 import { listKept } from "./kept-operations.ts";
 import { attemptReplay, located } from "./replay-attempt.ts";
 import { openFlushedLogs } from "./replay-logs.ts";
 import { readReplayed, writeReplayed } from "./replay-position.ts";
-import { outliveOrphan, readRecord, writeRecord } from "./replay-run.ts";
+import { outliveOrphan } from "./replay-run.ts";
 import { refuseBesideMailboxd } from "./replay-services.ts";
 import type { Replayer, ReplayerParts, ReplayResult } from "./replayer.ts";
 
@@ -118,11 +119,11 @@ class ReplayLoop implements Replayer {
 		// settled, and the cut is no longer among that.
 		const untouched =
 			!beyond(...endOf(await readReplayed(config))) &&
-			!beyond(...endOf((await readRecord(config))?.next));
+			!beyond(...endOf((await readRunRecord(config))?.next));
 		if (untouched) return;
 		await using _lock = await this.#lock("cut", signal, config.settings.link_timeout);
 		const position = await readReplayed(config);
-		const record = await readRecord(config);
+		const record = await readRunRecord(config);
 		const next = record?.next;
 		const recordToo = next !== undefined && beyond(next.log, next.offset);
 		if (!beyond(position.log, position.offset) && !recordToo) return;
@@ -132,7 +133,7 @@ class ReplayLoop implements Replayer {
 		// A run of which nobody knows the end may have executed what is cut: as if it had.
 		if (record !== undefined && recordToo) {
 			const rewound = rewind(record.next, current, offset);
-			await writeRecord(config, { ...record, next: rewound.position });
+			await writeRunRecord(config, { ...record, next: rewound.position });
 		}
 		const rewound = rewind(position, current, offset);
 		if (rewound.lost.length > 0) {
@@ -156,7 +157,7 @@ class ReplayLoop implements Replayer {
 
 	/** Whether a look under the lock is worth it: more has settled, or a run has to be settled. */
 	async #hasNews(): Promise<boolean> {
-		const record = await readRecord(this.#parts.config);
+		const record = await readRunRecord(this.#parts.config);
 		if (record !== undefined) return record.phase !== "stopped" || this.#state.phase !== "stopped";
 		const settled = this.#parts.settled();
 		if (settled === undefined) return false;

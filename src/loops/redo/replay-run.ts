@@ -5,16 +5,12 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { ReplayedPosition } from "../../formats/redolog/replayed-position.ts";
 import type { LogFindings } from "../../formats/replay/mailbox-log.ts";
 import { judgeRun, type RunFacts, type RunOutcome } from "../../formats/replay/outcome.ts";
-import {
-	formatRunRecord,
-	parseRunRecord,
-	type RunRecord,
-} from "../../formats/replay/run-record.ts";
+import type { RunRecord } from "../../formats/replay/run-record.ts";
 import type { Config } from "../../services/config.ts";
-import { readIfThere, syncDirectory, writeDurably } from "../../services/files.ts";
+import { readIfThere, syncDirectory } from "../../services/files.ts";
 import type { HeldLock } from "../../services/lock.ts";
 import type { Logger } from "../../services/log/logger.ts";
-import { bootId, isAlive, type ProcessIdentity } from "../../services/processes.ts";
+import { bootId, type ProcessIdentity } from "../../services/processes.ts";
 import type { Run } from "../../services/run.ts";
 import { makeDatabase, sameDatabase } from "../../services/zimbra/database.ts";
 import { makeDurable } from "../../services/zimbra/durability.ts";
@@ -24,11 +20,12 @@ import {
 	markMailboxLog,
 	readMailboxLog,
 } from "../../services/zimbra/mailbox-log.ts";
+import { readRunRecord, writeRunRecord } from "../../services/zimbra/run-record.ts";
 import {
 	clearPidFile,
+	livingPlayers,
 	outlast,
 	play,
-	playerProcesses,
 	readEvidence,
 } from "../../services/zimbra/zmplayredo.ts";
 
@@ -84,7 +81,7 @@ export async function execute(
 		report: prepared.report,
 	};
 	// Durable before the first process: whoever finds the store moved must find this too.
-	await writeRecord(config, record);
+	await writeRunRecord(config, record);
 	let recording: Promise<void> = Promise.resolve();
 	const { settings } = config;
 	const end = await play(
@@ -99,7 +96,7 @@ export async function execute(
 				recording = recording.then(async () => {
 					await lock.addChild(process);
 					record = { ...record, processes: [...record.processes, process] };
-					await writeRecord(config, record);
+					await writeRunRecord(config, record);
 				});
 				return recording;
 			},
@@ -131,15 +128,14 @@ async function outliveRun(
 ): Promise<string | undefined> {
 	// A loop that died in the moment of the start may have left a child that has no name yet.
 	await sleep(justStartedMs, undefined, { signal });
-	const recorded = record.bootId === bootId() ? record.processes : [];
-	const left = [...recorded.filter(isAlive), ...playerProcesses(record.token)];
+	const left = livingPlayers(record);
 	if (left.length === 0) return undefined;
 	log.warn(
 		{ pids: left.map(({ pid }) => pid), since: new Date(record.startedAt).toISOString() },
 		"a replay run whose loop has died still works; waiting for its end",
 	);
 	await onWait(left);
-	const end = await outlast(config, record, recorded, signal);
+	const end = await outlast(config, record, signal);
 	if (end === "by itself") return undefined;
 	const why = whyEnded(config);
 	log.error({ pids: left.map(({ pid }) => pid) }, `the replay run was ended: ${why}`);
@@ -155,7 +151,7 @@ export async function outliveOrphan(
 	signal: AbortSignal,
 	onWait: () => void,
 ): Promise<void> {
-	const record = await readRecord(parts.config);
+	const record = await readRunRecord(parts.config);
 	if (record?.phase === "running") await outliveRun(parts, record, signal, async () => onWait());
 }
 
@@ -224,23 +220,6 @@ async function findings(
 		(await readIfThere(zimbra.mailboxLog)) === undefined &&
 		(await readIfThere(join(zimbra.home, "conf/log4j.properties"))) === undefined;
 	return unset ? await findingsIn(join(directory, "stdout")) : undefined;
-}
-
-/** The record of the run that is under way, or whose end needs a decision. */
-export async function readRecord({ base }: Config): Promise<RunRecord | undefined> {
-	const text = await readIfThere(base.replayRun);
-	if (text === undefined) return undefined;
-	const record = parseRunRecord(text);
-	if (record === undefined) {
-		throw new Error(
-			`${base.replayRun} cannot be read: whether a replay run was under way is not known; look into ${base.slices} for what it was given, then remove the file`,
-		);
-	}
-	return record;
-}
-
-export async function writeRecord({ base }: Config, record: RunRecord): Promise<void> {
-	await writeDurably(base.replayRun, formatRunRecord(record));
 }
 
 /** After the position has moved, or where nothing was executed. */

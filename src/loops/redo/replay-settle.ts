@@ -3,10 +3,11 @@ import type { ReplayedPosition } from "../../formats/redolog/replayed-position.t
 import { decide } from "../../formats/replay/decision.ts";
 import type { FailedOperation } from "../../formats/replay/mailbox-log.ts";
 import type { RunRecord } from "../../formats/replay/run-record.ts";
+import { writeRunRecord } from "../../services/zimbra/run-record.ts";
 import { type KeptKind, keep } from "./kept-operations.ts";
 import { openFlushedLogs } from "./replay-logs.ts";
 import { writeReplayed } from "./replay-position.ts";
-import { type EndedRun, forgetRun, writeRecord } from "./replay-run.ts";
+import { type EndedRun, forgetRun } from "./replay-run.ts";
 import type { ReplayerParts, ReplayResult } from "./replayer.ts";
 
 /** Does what follows from a run that has ended: moves the position, or leaves a record of why not. */
@@ -35,12 +36,12 @@ export async function settle(
 		}
 		case "retry":
 			// Of the re-run nothing was executed: it is still to come.
-			if (unknownEnds > 0) await writeRecord(config, { ...record, phase: "ended" });
+			if (unknownEnds > 0) await writeRunRecord(config, { ...record, phase: "ended" });
 			else await forgetRun(config, record);
 			return decision;
 		case "re-run": {
 			const report = await nameAtRisk(parts, from, record);
-			await writeRecord(config, {
+			await writeRunRecord(config, {
 				...record,
 				phase: "ended",
 				unknownEnds: unknownEnds + 1,
@@ -55,7 +56,7 @@ export async function settle(
 		case "stop": {
 			const report = record.report ?? (await nameAtRisk(parts, from, record));
 			const stopped: RunRecord = { ...record, phase: "stopped", why: decision.why, report };
-			await writeRecord(config, stopped);
+			await writeRunRecord(config, stopped);
 			const result = stoppedResult(stopped, config.base.replayRun);
 			log.error({ hint: result.hint, named: report }, `replay has stopped: ${decision.why}`);
 			return result;

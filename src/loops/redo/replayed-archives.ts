@@ -5,8 +5,8 @@ import type { Config } from "../../services/config.ts";
 import { syncDirectory } from "../../services/files.ts";
 import type { Logger } from "../../services/log/logger.ts";
 import { listArchive } from "../../services/redolog/open-log.ts";
+import { readRunRecord } from "../../services/zimbra/run-record.ts";
 import { readReplayed } from "./replay-position.ts";
-import { readRecord } from "./replay-run.ts";
 
 /**
  * Removes archives that this mirror does not need any more: below the oldest record that an open
@@ -21,7 +21,7 @@ export async function removeReplayedArchives(
 ): Promise<string[]> {
 	const needed = [oldestNeeded(await readReplayed(config)).sequence];
 	// A run that comes again begins where replay stands; its record may name an older place.
-	const record = await readRecord(config);
+	const record = await readRunRecord(config);
 	if (record !== undefined) needed.push(record.from.sequence);
 	const floor = Math.min(...needed);
 	const removed: string[] = [];

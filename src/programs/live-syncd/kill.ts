@@ -1,10 +1,10 @@
 import { rm } from "node:fs/promises";
-import { readRecord } from "../../loops/redo/replay-run.ts";
 import type { Config } from "../../services/config.ts";
 import { endRound } from "../../services/ldap/round-processes.ts";
 import { readLockOwner, removeLock } from "../../services/lock.ts";
 import { readPidFile } from "../../services/pid-file.ts";
 import { isAlive, sendSignal, signalGroup, waitForEnd } from "../../services/processes.ts";
+import { readRunRecord } from "../../services/zimbra/run-record.ts";
 import { endPlayer } from "../../services/zimbra/zmplayredo.ts";
 
 const endMs = 5000;
@@ -23,7 +23,7 @@ export async function kill(config: Config): Promise<number> {
 	if (owner !== undefined && isAlive(owner.process)) loops.push(owner.process);
 	for (const loop of loops) sendSignal(loop, "SIGKILL");
 	// A replay run and a swap of LDAP lead process groups of their own, which do not end with the loop.
-	const run = await readRecord(config).catch(() => undefined);
+	const run = await readRunRecord(config).catch(() => undefined);
 	if (run?.phase === "running") await endPlayer(run.token);
 	const children = (owner?.children ?? []).filter(isAlive);
 	for (const child of children) signalGroup(child, "SIGKILL");

@@ -4,6 +4,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { showsWork } from "../../formats/replay/mailbox-log.ts";
 import type { RunEvidence } from "../../formats/replay/outcome.ts";
 import type { Config } from "../config.ts";
+import { failPoint } from "../fail-point.ts";
 import { readIfThere } from "../files.ts";
 import type { Logger } from "../log/logger.ts";
 import {
@@ -86,6 +87,7 @@ export async function play({ run, config }: ServiceParts, player: PlayerRun): Pr
 		signal: ending.signal,
 		onStart: (process) => {
 			leader = process;
+			failPoint("replay:started");
 			record(process).catch(() => stop("not recorded"));
 		},
 	}).finally(() => {
@@ -114,18 +116,16 @@ export async function play({ run, config }: ServiceParts, player: PlayerRun): Pr
 /**
  * Waits until a run is gone whose loop is, and ends it when it makes no progress for replay_timeout,
  * as the loop would have.
- * @param recorded processes of it that are known by name
  */
 export async function outlast(
 	config: Config,
-	player: Pick<PlayerRun, "token" | "directory">,
-	recorded: readonly ProcessIdentity[],
+	player: Pick<PlayerRun, "directory"> & Parameters<typeof livingPlayers>[0],
 	signal: AbortSignal,
 ): Promise<PlayerEnd> {
 	const { replay_timeout } = config.settings;
 	const progress = new Progress(config, player);
 	for (;;) {
-		const living = [...recorded.filter(isAlive), ...playerProcesses(player.token)];
+		const living = livingPlayers(player);
 		if (living.length === 0) return "by itself";
 		if ((await progress.silentFor(living)) > replay_timeout) {
 			for (const each of living) sendSignal(each, "SIGKILL");
@@ -176,6 +176,21 @@ class Progress {
 /** Every living process of a run, whoever started it. */
 export const playerProcesses = (token: string): ProcessIdentity[] =>
 	processesWith(`${tokenName}=${token}`);
+
+/**
+ * What still works for a run, also what its loop had no time to name. After a reset nothing does, and
+ * the numbers that were recorded are those of others.
+ */
+export function livingPlayers(run: {
+	readonly token: string;
+	readonly phase: string;
+	readonly processes: readonly ProcessIdentity[];
+}): ProcessIdentity[] {
+	if (run.phase !== "running") return [];
+	const unnamed = playerProcesses(run.token);
+	const named = run.processes.filter(isAlive);
+	return [...named, ...unnamed.filter(({ pid }) => !named.some((each) => each.pid === pid))];
+}
 
 /** Kills what is left of a run and returns when it is gone. */
 export async function endPlayer(token: string, leader?: ProcessIdentity): Promise<void> {

@@ -4,9 +4,9 @@ import { readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { readRecord, writeRecord } from "../../../src/loops/redo/replay-run.ts";
 import { readLockOwner } from "../../../src/services/lock.ts";
 import { isAlive } from "../../../src/services/processes.ts";
+import { readRunRecord, writeRunRecord } from "../../../src/services/zimbra/run-record.ts";
 import { endPlayer, playerProcesses } from "../../../src/services/zimbra/zmplayredo.ts";
 import { until } from "../../pair/until.ts";
 import { type Mirror, makeMirror, replayedAt, users } from "./mirror.ts";
@@ -30,7 +30,7 @@ function replayInAnotherProcess({ pair: { b } }: Mirror): ChildProcess {
 /** The token of the run that zmplayredo is at work for. */
 async function working(mirror: Mirror, executed: number): Promise<string> {
 	await until("zmplayredo works", () => mirror.pair.b.executions().length > executed);
-	const record = await readRecord(mirror.config);
+	const record = await readRunRecord(mirror.config);
 	return record?.token ?? "";
 }
 
@@ -106,11 +106,11 @@ test("after a power loss during a run its evidence counts for nothing: run once 
 	b.replayFaults({ dieAfter: 3 });
 	await mirror.replayer.replay(everything);
 	// The same record as a reset machine would find it: of an earlier boot, still "running".
-	const record = await readRecord(mirror.config);
+	const record = await readRunRecord(mirror.config);
 	assert.equal(record?.unknownEnds, 1);
 	if (record !== undefined) {
 		const earlier = { ...record, phase: "running", bootId: "another", unknownEnds: 0 } as const;
-		await writeRecord(mirror.config, earlier);
+		await writeRunRecord(mirror.config, earlier);
 	}
 	b.replayFaults({});
 	const result = await mirror.another().replay(everything);

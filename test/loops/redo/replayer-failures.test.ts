@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { existsSync, readdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
-import { readRecord } from "../../../src/loops/redo/replay-run.ts";
+import { readRunRecord } from "../../../src/services/zimbra/run-record.ts";
 import { op } from "../../pair/redo/layouts.ts";
 import { type Mirror, makeMirror, replayedAt, users } from "./mirror.ts";
 
@@ -228,7 +228,7 @@ test("a database that dies during the run: nobody knows what it kept, and the po
 	const { b } = mirror.pair;
 	b.replayFaults({ operationMs: 1500 });
 	const replaying = mirror.replayer.replay(everything);
-	while (b.executions().length === 0 || !(await readRecord(mirror.config))) await pause(50);
+	while (b.executions().length === 0 || !(await readRunRecord(mirror.config))) await pause(50);
 	const killed = b.servicePid("mysql");
 	await pause(700);
 	if (killed !== undefined) process.kill(killed, "SIGKILL");
