@@ -8,10 +8,11 @@
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { Traffic } from "../demo/traffic.ts";
-import { caughtUp, killLoops, liveSyncd, quick, redoState, until } from "../e2e/support.ts";
+import { caughtUp, killLoops, liveSyncd, quick, redoState } from "../e2e/support.ts";
 import { countExecutions } from "../pair/committed.ts";
 import { createPair, type Pair } from "../pair/pair.ts";
 import { compareStores } from "../pair/store-dump.ts";
+import { until } from "../pair/until.ts";
 
 const rounds = Number(process.argv[2] ?? 20);
 const people = ["user1@example.net", "user2@example.net", "user3@example.net"];

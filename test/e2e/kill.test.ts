@@ -5,7 +5,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Host } from "../pair/host.ts";
 import { createPair, type Pair } from "../pair/pair.ts";
 import { lives, signal } from "../pair/processes.ts";
-import { assertNothingRuns, caughtUp, liveSyncd, quick, until } from "./support.ts";
+import { until } from "../pair/until.ts";
+import { assertNothingRuns, caughtUp, liveSyncd, quick } from "./support.ts";
 
 /** So slow that the first pull of a directory takes minutes, and so little that ssh works. */
 const trickle = 8000;

@@ -4,6 +4,7 @@ import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { createPair } from "../pair/pair.ts";
 import { compareStores } from "../pair/store-dump.ts";
+import { until } from "../pair/until.ts";
 import {
 	assertExecutedOnce,
 	assertNothingRuns,
@@ -15,7 +16,6 @@ import {
 	redoState,
 	replayed,
 	tail,
-	until,
 } from "./support.ts";
 
 test("start, status, start again, stop in the middle of a log, start again, stop: nothing lost, nothing twice, nothing left running", async () => {

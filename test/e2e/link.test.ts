@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { createPair, type Pair } from "../pair/pair.ts";
 import { canMountSmallDisk, SmallDisk } from "../pair/small-disk.ts";
-import { assertNothingRuns, caughtUp, deliver, quick, redoState, tail, until } from "./support.ts";
+import { until } from "../pair/until.ts";
+import { assertNothingRuns, caughtUp, deliver, quick, redoState, tail } from "./support.ts";
 
 /** The redo loop alone, as `start` runs it, without the LDAP that these tests do not need. */
 async function following(pair: Pair): Promise<AsyncDisposable> {
@@ -37,7 +38,7 @@ test("the link cut at arbitrary bytes, twenty times: nothing lost, no process le
 			await until("a new connection", () => toA.connections > before);
 		}
 		await caughtUp(pair);
-		await until("only the living connection is served", () => streams(pair) <= 1, 30_000);
+		await until("only the living connection is served", () => streams(pair) <= 1, 30);
 	}
 	await assertNothingRuns(pair);
 });

@@ -2,15 +2,7 @@ import assert from "node:assert/strict";
 import { appendFileSync } from "node:fs";
 import { test } from "node:test";
 import { createPair, type Pair } from "../pair/pair.ts";
-import {
-	assertExecutedOnce,
-	caughtUp,
-	deliver,
-	liveSyncd,
-	quick,
-	redoState,
-	until,
-} from "./support.ts";
+import { assertExecutedOnce, deliver, liveSyncd, quick, replayed } from "./support.ts";
 
 const setting = "zimbraRedoLogCrashRecoveryLookbackSec";
 
@@ -18,12 +10,7 @@ const setting = "zimbraRedoLogCrashRecoveryLookbackSec";
 async function liveDied(pair: Pair): Promise<void> {
 	await liveSyncd(pair.b, "start");
 	await deliver(pair, 3);
-	await caughtUp(pair);
-	const { offset } = await pair.a.mailbox.position();
-	await until("it is replayed", async () => {
-		const at = (await redoState(pair.b))?.replayed;
-		return at !== undefined && at.offset >= offset;
-	});
+	await replayed(pair);
 	await pair.a.crash();
 }
 

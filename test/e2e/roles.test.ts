@@ -6,6 +6,7 @@ import { createPair, type Pair } from "../pair/pair.ts";
 import { canMountSmallDisk, SmallDisk } from "../pair/small-disk.ts";
 import { makeKey } from "../pair/sshd.ts";
 import { compareStores } from "../pair/store-dump.ts";
+import { until } from "../pair/until.ts";
 import {
 	assertNothingRuns,
 	caughtUp,
@@ -15,7 +16,6 @@ import {
 	quick,
 	redologs,
 	someone,
-	until,
 } from "./support.ts";
 
 /** `start` on a host is refused with that code, says what to do, and changes nothing of the redo log. */

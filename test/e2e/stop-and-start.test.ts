@@ -5,7 +5,8 @@ import type { Host } from "../pair/host.ts";
 import { createPair } from "../pair/pair.ts";
 import { signal } from "../pair/processes.ts";
 import { op } from "../pair/redo/layouts.ts";
-import { caughtUp, deliver, liveSyncd, quick, redoState, someone, until } from "./support.ts";
+import { until } from "../pair/until.ts";
+import { caughtUp, deliver, liveSyncd, quick, redoState, someone } from "./support.ts";
 
 test("stop says that operations failed, those of the loop and its own, and where they are kept", async () => {
 	await using pair = await createPair({ ldap: true, settings: quick });

@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
-import { setTimeout as sleep } from "node:timers/promises";
 import type { RedoState } from "../../src/formats/state.ts";
 import { countExecutions } from "../pair/committed.ts";
 import type { Host } from "../pair/host.ts";
 import type { Pair } from "../pair/pair.ts";
+import { until } from "../pair/until.ts";
 
 /** Quick reactions, so that a test need not wait long; nothing here is a limit that is asserted. */
 export const quick = {
@@ -16,19 +16,6 @@ export const quick = {
 	ldap_quiet: "100ms",
 	ldap_interval: "500ms",
 } as const;
-
-/** Waits for something that must come to pass; a machine may be slow, so the limit is generous. */
-export async function until(
-	what: string,
-	condition: () => boolean | Promise<boolean>,
-	timeoutMs = 90_000,
-): Promise<void> {
-	const deadline = performance.now() + timeoutMs;
-	while (!(await condition())) {
-		if (performance.now() > deadline) throw new Error(`it did not come to pass: ${what}`);
-		await sleep(50);
-	}
-}
 
 /** Runs live-syncd on a host and gives what it printed; fails unless it exits with `code`. */
 export async function liveSyncd(host: Host, words: string, code = 0): Promise<string> {
@@ -128,7 +115,7 @@ export function assertExecutedOnce({ a, b }: Pair): void {
 /** Nothing of live-syncd or sync-commands is left on either host. */
 export async function assertNothingRuns({ a, b }: Pair): Promise<void> {
 	const left = () => [...a.strayProcesses(), ...b.strayProcesses()];
-	await until("no process is left", () => left().length === 0, 20_000).catch((error: unknown) => {
+	await until("no process is left", () => left().length === 0, 20).catch((error: unknown) => {
 		throw new Error(
 			`${String(error)}: ${left()
 				.map(({ command }) => command)

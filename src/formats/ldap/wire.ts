@@ -1,3 +1,4 @@
+import { count, fields, logPosition, text } from "../protocol/read-json.ts";
 import type { LogIdentity, Position } from "../redolog/position.ts";
 import type { LdapMark } from "./mark.ts";
 import type { PasswordDigests } from "./passwords.ts";
@@ -64,7 +65,7 @@ export type SnapshotAnswer = LdapMark & {
 
 /** Throws for a line that no live server sends. */
 export function decodeFromLdapSource(line: string): FromLdapSource {
-	const value = fieldsOf(parse(line));
+	const value = fields(parse(line));
 	switch (value.kind) {
 		case "hello":
 			return {
@@ -83,7 +84,7 @@ export function decodeFromLdapSource(line: string): FromLdapSource {
 			return {
 				kind: "look",
 				...markOf(value),
-				coverage: coverageOf(value.coverage),
+				coverage: value.coverage === undefined ? undefined : logPosition(value.coverage),
 				clock: count(value.clock),
 				heard: count(value.heard),
 			};
@@ -94,17 +95,17 @@ export function decodeFromLdapSource(line: string): FromLdapSource {
 
 /** Throws for anything but the answer of `ldap_snapshot`. */
 export function decodeSnapshot(line: string): SnapshotAnswer {
-	const value = fieldsOf(parse(line));
+	const value = fields(parse(line));
 	if (!Array.isArray(value.contents)) throw new Error("the snapshot has no list of files");
 	return {
 		...markOf(value),
 		id: text(value.id),
 		directory: absolute(value.directory),
-		coverage: coverageOf(value.coverage),
+		coverage: value.coverage === undefined ? undefined : logPosition(value.coverage),
 		takenAt: count(value.takenAt),
 		entries: recordOf(value.entries, count),
 		contents: value.contents.map((each) => {
-			const { path, size, sha256 } = fieldsOf(each);
+			const { path, size, sha256 } = fields(each);
 			return { path: below(path), size: count(size), sha256: text(sha256) };
 		}),
 	};
@@ -118,18 +119,6 @@ function markOf(value: Record<string, unknown>): LdapMark {
 	};
 }
 
-function coverageOf(value: unknown): Coverage | undefined {
-	if (value === undefined) return undefined;
-	const { serverId, sequence, createTime, timeline, offset } = fieldsOf(value);
-	return {
-		serverId: text(serverId),
-		sequence: count(sequence),
-		createTime: count(createTime),
-		timeline: count(timeline),
-		offset: count(offset),
-	};
-}
-
 function parse(line: string): unknown {
 	try {
 		return JSON.parse(line);
@@ -138,26 +127,11 @@ function parse(line: string): unknown {
 	}
 }
 
-function fieldsOf(value: unknown): Record<string, unknown> {
-	if (typeof value === "object" && value !== null) return value as Record<string, unknown>;
-	throw new Error(`${JSON.stringify(value)} has no fields`);
-}
-
 /** The names are paths below data/ldap, and become paths on the mirror. */
 function recordOf<T>(value: unknown, read: (value: unknown) => T): Record<string, T> {
 	return Object.fromEntries(
-		Object.entries(fieldsOf(value)).map(([name, each]) => [below(name), read(each)]),
+		Object.entries(fields(value)).map(([name, each]) => [below(name), read(each)]),
 	);
-}
-
-function count(value: unknown): number {
-	if (typeof value === "number" && Number.isSafeInteger(value) && value >= 0) return value;
-	throw new Error(`${JSON.stringify(value)} is not a count`);
-}
-
-function text(value: unknown): string {
-	if (typeof value === "string") return value;
-	throw new Error(`${JSON.stringify(value)} is not text`);
 }
 
 function absolute(value: unknown): string {

@@ -1,5 +1,6 @@
 import type { LogIdentity, Position } from "../redolog/position.ts";
 import { encodeFrame, type Frame } from "./frames.ts";
+import { count, identity, logPosition, position, text } from "./read-json.ts";
 
 /**
  * What the frames of the stream mean.
@@ -227,43 +228,9 @@ function decodeResume(facts: Record<string, unknown>, bytes: Buffer): Of<FromMir
 	};
 }
 
-function count(value: unknown): number {
-	if (typeof value === "number" && Number.isSafeInteger(value) && value >= 0) return value;
-	throw new Error(`${JSON.stringify(value)} is not a count`);
-}
-
-function text(value: unknown): string {
-	if (typeof value === "string") return value;
-	throw new Error(`${JSON.stringify(value)} is not text`);
-}
-
 function headerOf(bytes: Buffer): Buffer {
 	if (bytes.length === 512) return bytes;
 	throw new Error(`a log header has 512 bytes, not ${bytes.length}`);
-}
-
-function fields(value: unknown): Record<string, unknown> {
-	if (typeof value === "object" && value !== null) return value as Record<string, unknown>;
-	throw new Error(`${JSON.stringify(value)} has no fields`);
-}
-
-function position(value: unknown): Position {
-	const { sequence, offset } = fields(value);
-	return { sequence: count(sequence), offset: count(offset) };
-}
-
-function identity(value: unknown): LogIdentity {
-	const { serverId, sequence, createTime, timeline } = fields(value);
-	return {
-		serverId: text(serverId),
-		sequence: count(sequence),
-		createTime: count(createTime),
-		timeline: count(timeline),
-	};
-}
-
-function logPosition(value: unknown): LogPosition {
-	return { ...identity(value), ...position(value) };
 }
 
 const optional = <T>(value: unknown, read: (value: unknown) => T): T | undefined =>

@@ -130,6 +130,18 @@ export const header = (values: Partial<LogHeader> = {}) =>
 		...values,
 	});
 
+/** What a header says, of a log whose sequence tells it from the others of a test. */
+export const headerFacts = (sequence: number, fileSize: number, open: boolean): LogHeader => ({
+	open,
+	fileSize,
+	sequence,
+	serverId: "server",
+	firstOperationTime: 0,
+	lastOperationTime: 0,
+	version: { major: 1, minor: 42 },
+	createTime: 1000 + sequence,
+});
+
 /** Numbers from 0 to below `below`, from a generator that the test chooses. */
 export type Draw = (below: number) => number;
 

@@ -46,16 +46,11 @@ export class LiveServer {
 	}
 
 	header(sequence: number): LogHeader {
-		return {
-			open: sequence === this.sequence,
-			fileSize: this.logs[sequence]?.length ?? 0,
+		return build.headerFacts(
 			sequence,
-			serverId: "server",
-			firstOperationTime: 0,
-			lastOperationTime: 0,
-			version: { major: 1, minor: 42 },
-			createTime: 1000 + sequence,
-		};
+			this.logs[sequence]?.length ?? 0,
+			sequence === this.sequence,
+		);
 	}
 
 	/** The file as Zimbra leaves it when it is closed. */

@@ -26,16 +26,7 @@ function log(sequence: number, records: Uint8Array[], more: Partial<ReplayLog> =
 	return {
 		identity: identity(sequence),
 		name: `redo-seq${sequence}.log`,
-		header: {
-			open: false,
-			fileSize: bytes.length,
-			sequence,
-			serverId: "server",
-			firstOperationTime: 0,
-			lastOperationTime: 0,
-			version: { major: 1, minor: 42 },
-			createTime: 1000 + sequence,
-		},
+		header: build.headerFacts(sequence, bytes.length, false),
 		source: bytesSource(bytes),
 		length: bytes.length,
 		closed: true,

@@ -10,6 +10,7 @@ import {
 	placeOf,
 	readLog,
 	readState,
+	startFollowing,
 	startLoop,
 	waitFor,
 } from "./support.ts";
@@ -58,8 +59,7 @@ for (const writemap of [true, false]) {
 test("nothing is copied when nothing has changed, and the coverage moves on all the same", async () => {
 	await using pair = await ldapPair({ ldap: { writemap: true } });
 	const { a, b } = pair;
-	const loop = startLoop(b);
-	await waitFor("the first copy", b, () => readState(b)?.installed);
+	const loop = await startFollowing(b);
 	await sleep(1500);
 	const before = readState(b);
 	// Mail moves the live position, not LDAP.
@@ -86,8 +86,7 @@ test("nothing is copied when nothing has changed, and the coverage moves on all 
 test("what was written on the mirror itself does not stay", async () => {
 	await using pair = await ldapPair();
 	const { b } = pair;
-	const first = startLoop(b);
-	await waitFor("the first copy", b, () => readState(b)?.installed);
+	const first = await startFollowing(b);
 	await first.stop();
 	await new Directory(b).addAccount("stray");
 	await using _loop = startLoop(b);
@@ -100,8 +99,7 @@ test("what was written on the mirror itself does not stay", async () => {
 test("a burst of changes is one round", async () => {
 	await using pair = await ldapPair({ settings: { ldap_quiet: "1s", ldap_interval: "6s" } });
 	const { a, b } = pair;
-	await using _loop = startLoop(b);
-	await waitFor("the first copy", b, () => readState(b)?.rounds === 1);
+	await using _loop = await startFollowing(b);
 	await sleep(500);
 	const live = new Directory(a);
 	for (let i = 0; i < 20; i++) await live.addAccount(`burst${i}`);

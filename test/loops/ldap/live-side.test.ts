@@ -17,12 +17,12 @@ import {
 	checkWhole,
 	configure,
 	Directory,
-	installedCopy,
 	ldapPair,
 	placeOf,
 	readLog,
 	readState,
 	realSize,
+	startFollowing,
 	startLoop,
 	waitFor,
 } from "./support.ts";
@@ -33,8 +33,7 @@ test("a black-holed link is noticed at both ends, and nothing stays behind on th
 		settings: { link_timeout: "1500ms", heartbeat_interval: "300ms" },
 	});
 	const { a, b, links } = pair;
-	const loop = startLoop(b);
-	await waitFor("the first copy", b, () => readState(b)?.rounds === 1);
+	const loop = await startFollowing(b);
 	const before = readState(b)?.installed?.id;
 	const running = () => a.processes().some(({ command }) => command.includes("sync-commands"));
 	assert.equal(running(), true);
@@ -79,8 +78,7 @@ test("an mdb_copy that does not end well leaves no reader in the live database",
 	assert.deepEqual(await readers(), []);
 	assert.equal(existsSync(placeOf(a, "snapshot.new")), false);
 	writeFileSync(hangs, `#!/bin/sh\nexec /usr/bin/mdb_copy "$@"\n`);
-	await using _again = startLoop(b);
-	await waitFor("the first copy", b, () => installedCopy(b));
+	await using _again = await startFollowing(b);
 });
 
 test("with too little room on the live server no copy is begun, and it is said", async () => {
@@ -104,8 +102,7 @@ test("without mdb_copy the files are copied until nothing changes meanwhile", as
 	mkdirSync(directory);
 	for (const name of ["rsync", "sh"]) symlinkSync(`/usr/bin/${name}`, join(directory, name));
 	configure(a, { path: directory });
-	await using _loop = startLoop(b);
-	await waitFor("the first copy", b, () => installedCopy(b));
+	await using _loop = await startFollowing(b);
 	assert.match(readLog(b), /copied file by file.*mdb_copy is not installed/);
 	const live = new Directory(a);
 	await live.addAccount("slowly");

@@ -11,6 +11,7 @@ import {
 	ldapPair,
 	readLog,
 	readState,
+	startFollowing,
 	startLoop,
 	waitFor,
 } from "./support.ts";
@@ -43,8 +44,7 @@ printf 'torn' | dd of="$last/$(head -n 1 "$flag")" bs=1 seek="$(tail -n 1 "$flag
 	const live = new Directory(a);
 	const mirror = new Directory(b);
 	await live.addAccount("before");
-	await using _loop = startLoop(b);
-	await waitFor("the first copy", b, () => mirror.hasAccount("before"));
+	await using _loop = await startFollowing(b);
 
 	const data = readFileSync(b.path("live_sync/ldap/staging/mdb/db/data.mdb"));
 	const places = {
@@ -87,8 +87,7 @@ dd if="$flag.old" of="$last/data.mdb" bs=4096 skip=$part seek=$part conv=notrunc
 	);
 	const live = new Directory(a);
 	const mirror = new Directory(b);
-	await using _loop = startLoop(b);
-	await waitFor("the first copy", b, () => installedCopy(b));
+	await using _loop = await startFollowing(b);
 	const good = installedCopy(b)?.id;
 	writeFileSync(flag, "");
 	const changes = Array.from({ length: 300 }, (_, i) => {

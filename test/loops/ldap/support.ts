@@ -74,6 +74,14 @@ export function startLoop(host: Host, failAt?: string): RunningLoop {
 	};
 }
 
+/** The same, when it has put its first copy in use. */
+export async function startFollowing(host: Host): Promise<RunningLoop> {
+	const loop = startLoop(host);
+	await waitFor("the first copy", host, () => installedCopy(host));
+	await waitFor("its state", host, () => (readState(host)?.rounds ?? 0) > 0);
+	return loop;
+}
+
 /** Waits until `look` gives something; fails with the log of the mirror in hand. */
 export async function waitFor<T>(
 	what: string,

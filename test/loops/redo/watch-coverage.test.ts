@@ -7,6 +7,7 @@ import type { LdapState } from "../../../src/formats/state.ts";
 import { RedoStatus } from "../../../src/loops/redo/redo-status.ts";
 import { watchCoverage } from "../../../src/loops/redo/watch-coverage.ts";
 import { publish } from "../../../src/services/publish.ts";
+import { until } from "../../pair/until.ts";
 import { scriptedHost } from "../../services/zimbra/host.ts";
 
 const quick = { lookMs: 20, patienceMs: 1000 };
@@ -45,30 +46,23 @@ async function watch(): Promise<Watch> {
 
 const position = (offset: number) => ({ sequence: 3, offset });
 
-async function until(condition: () => boolean): Promise<number> {
-	const began = performance.now();
-	while (!condition()) {
-		if (performance.now() - began > 30_000) throw new Error("it did not come to pass");
-		await sleep(10);
-	}
-	return performance.now() - began;
-}
-
 test("replay that waits long for LDAP is said, with where it stands, and that it is mended", async () => {
 	await using it = await watch();
 	await it.covers(1000);
 	it.flushed(2000);
-	const afterMs = await until(() => it.warning() !== undefined);
+	const began = performance.now();
+	await until("the warning", () => it.warning() !== undefined);
+	const afterMs = performance.now() - began;
 	assert.ok(afterMs > quick.patienceMs / 2, `too soon: ${afterMs} ms`);
 	assert.match(it.warning() ?? "", /replay waits for LDAP: .* up to 3:1000/);
 	await it.covers(2000);
-	await until(() => it.warning() === undefined);
+	await until("it is mended", () => it.warning() === undefined);
 });
 
 test("an LDAP copy that nobody knows is said too", async () => {
 	await using it = await watch();
 	it.flushed(2000);
-	await until(() => /up to nothing/.test(it.warning() ?? ""));
+	await until("the warning", () => /up to nothing/.test(it.warning() ?? ""));
 });
 
 test("an LDAP copy that comes along behind a busy log is nothing to be said", async () => {

@@ -16,6 +16,7 @@ import { test } from "node:test";
 import { formatHeader, parseHeader } from "../../../src/formats/redolog/header.ts";
 import { formatPosition } from "../../../src/formats/redolog/position.ts";
 import { readProvenance } from "../../../src/services/redolog/provenance.ts";
+import { until } from "../../pair/until.ts";
 import { History } from "./history.ts";
 import { logFiles, StreamPair } from "./stream-pair.ts";
 
@@ -40,6 +41,15 @@ function placeSamples(pair: StreamPair, folder: string): void {
 		pair.mirror.zimbra.currentLog,
 		formatHeader({ ...header, open: false, fileSize: 512 }),
 	);
+}
+
+/** A live log with one operation, which the mirror has; it goes on to follow. */
+async function following(pair: StreamPair, size: number): Promise<History> {
+	const history = await History.begin(pair);
+	pair.start();
+	await history.commit(size);
+	await pair.caughtUp();
+	return history;
 }
 
 for (const folder of ["main", "torn", "crash-pair/after"]) {
@@ -164,10 +174,10 @@ test("a receiver that waits, as in a cut for the lock, says so, and the connecti
 	await history.recover();
 	await history.commit(3000);
 	const said = () => pair.status.snapshot().problems.map(({ message }) => message);
-	await until(() => said().some((each) => /nothing could be written/.test(each)));
+	await until("it is said", () => said().some((each) => /nothing could be written/.test(each)));
 	goOn();
 	await pair.caughtUp();
-	await until(() => said().length === 0);
+	await until("it is mended", () => said().length === 0);
 	assert.equal(pair.connections, 1);
 });
 
@@ -202,10 +212,7 @@ test("the torn log and its archive, as Zimbra's own recovery left them: cut whil
 
 test("a live crash between header close and rename: the same log grows again under its number", async () => {
 	await using pair = new StreamPair();
-	const history = await History.begin(pair);
-	pair.start();
-	await history.commit(2000);
-	await pair.caughtUp();
+	const history = await following(pair, 2000);
 	const { currentLog, archive } = pair.live.zimbra;
 	const bytes = readFileSync(currentLog);
 	const header = parseHeader(bytes);
@@ -226,10 +233,7 @@ test("a live crash between header close and rename: the same log grows again und
 
 test("rollovers and purge while the mirror was away: it catches up in order", async () => {
 	await using pair = new StreamPair();
-	const history = await History.begin(pair);
-	pair.start();
-	await history.commit(500);
-	await pair.caughtUp();
+	const history = await following(pair, 500);
 	await pair.stop();
 	for (let i = 0; i < 30; i++) {
 		await history.commit(4000);
@@ -247,10 +251,7 @@ test("rollovers and purge while the mirror was away: it catches up in order", as
 
 test("a log that an incremental backup has moved away is found there; a half copied one is not taken", async () => {
 	await using pair = new StreamPair();
-	const history = await History.begin(pair);
-	pair.start();
-	await history.commit(500);
-	await pair.caughtUp();
+	const history = await following(pair, 500);
 	await pair.stop();
 	await history.commit(9000);
 	await history.rollover();
@@ -269,17 +270,14 @@ test("a log that an incremental backup has moved away is found there; a half cop
 	writeFileSync(join(session, name), whole);
 	pair.start();
 	await history.commit(100);
-	await until(() => pair.verified.length > 0);
+	await until("it arrives", () => pair.verified.length > 0);
 	const [got = ""] = readdirSync(pair.mirror.zimbra.archive);
 	assert.ok(readFileSync(join(pair.mirror.zimbra.archive, got)).equals(whole));
 });
 
 test("an archive that is gone is named, with the way out, and nothing is changed", async () => {
 	await using pair = new StreamPair();
-	const history = await History.begin(pair);
-	pair.start();
-	await history.commit(500);
-	await pair.caughtUp();
+	const history = await following(pair, 500);
 	await pair.stop();
 	for (let i = 0; i < 4; i++) {
 		await history.commit(500);
@@ -303,7 +301,7 @@ test("delete on rollover takes nothing from a connected mirror", async () => {
 	const bytes: Buffer[] = [];
 	for (let i = 0; i < 5; i++) {
 		// A log that came and went while nobody looked is beyond help; one that is known is held open.
-		await until(() => pair.flushed.at(-1)?.sequence === i);
+		await until("it is followed", () => pair.flushed.at(-1)?.sequence === i);
 		for (let j = 0; j < 10; j++) await history.commit(10_000);
 		await history.rollover();
 		for (const name of readdirSync(pair.live.zimbra.archive)) {
@@ -312,20 +310,12 @@ test("delete on rollover takes nothing from a connected mirror", async () => {
 		}
 	}
 	const { archive } = pair.mirror.zimbra;
-	await until(() => readdirSync(archive).length === 5);
+	await until("all arrive", () => readdirSync(archive).length === 5);
 	const got = readdirSync(archive)
 		.sort((a, b) => Number(/seq(\d+)/.exec(a)?.[1]) - Number(/seq(\d+)/.exec(b)?.[1]))
 		.map((name) => readFileSync(join(archive, name)));
 	for (const [i, log] of got.entries()) assert.ok(bytes[i]?.equals(log), `log ${i} differs`);
 });
-
-async function until(condition: () => boolean): Promise<void> {
-	const deadline = performance.now() + 20_000;
-	while (!condition()) {
-		assert.ok(performance.now() < deadline, `it did not come to pass: ${condition}`);
-		await new Promise((resolve) => setTimeout(resolve, 5));
-	}
-}
 
 /** The same files with the same bytes, told by name: a diff of megabytes would take minutes. */
 function assertSameLogs(one: Map<string, Buffer>, other: Map<string, Buffer>): void {
@@ -370,10 +360,7 @@ for (const [what, change] of [
 ] as const) {
 	test(`invariant 6: a received log that ${what} after a clean end is not touched`, async () => {
 		await using pair = new StreamPair();
-		const history = await History.begin(pair);
-		pair.start();
-		await history.commit(2000);
-		await pair.caughtUp();
+		await following(pair, 2000);
 		await pair.stop();
 		change(pair.mirror.zimbra.currentLog);
 		const before = readFileSync(pair.mirror.zimbra.currentLog);
@@ -385,10 +372,7 @@ for (const [what, change] of [
 
 test("a mailboxd that touches redo.log while it is received: nothing more is written", async () => {
 	await using pair = new StreamPair();
-	const history = await History.begin(pair);
-	pair.start();
-	await history.commit(2000);
-	await pair.caughtUp();
+	const history = await following(pair, 2000);
 	const { currentLog } = pair.mirror.zimbra;
 	const moved = `${currentLog}.moved`;
 	renameSync(currentLog, moved);
@@ -400,10 +384,7 @@ test("a mailboxd that touches redo.log while it is received: nothing more is wri
 
 test("a log whose bytes on this disk are not the live server's is kept aside and fetched again, loudly", async () => {
 	await using pair = new StreamPair();
-	const history = await History.begin(pair);
-	pair.start();
-	await history.commit(2000);
-	await pair.caughtUp();
+	const history = await following(pair, 2000);
 	flip(pair.mirror.zimbra.currentLog, 700);
 	await history.commit(2000);
 	await history.rollover();

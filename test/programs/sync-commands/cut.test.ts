@@ -12,7 +12,8 @@ import { headerSize, parseHeader } from "../../../src/formats/redolog/header.ts"
 import { processesOf } from "../../pair/processes.ts";
 import { runToEnd } from "../../pair/run.ts";
 import { makeKey, Sshd } from "../../pair/sshd.ts";
-import { LiveServer, until } from "./live-server.ts";
+import { until } from "../../pair/until.ts";
+import { LiveServer } from "./live-server.ts";
 
 const project = join(import.meta.dirname, "../../..");
 
@@ -155,7 +156,7 @@ test("after 20 connections that were cut at any moment no process is left on the
 		await sleep((i * 37) % 400);
 		cut(child);
 	}
-	await until("no process is left", () => server.served().length === 0, 15_000).catch((error) => {
+	await until("no process is left", () => server.served().length === 0, 15).catch((error) => {
 		throw new Error(`still there: ${server.served().join("; ")}`, { cause: error });
 	});
 });
@@ -175,7 +176,7 @@ test("a waiting verb ends within seconds when its sshd is gone, also below a she
 	child.stdin.end("wait_redo\n");
 	await until("it is served", async () => (await server.live.served()).length > 0);
 	cut(child);
-	await until("it has ended", () => server.served().length === 0, 5000);
+	await until("it has ended", () => server.served().length === 0, 5);
 });
 
 test("an rsync of the 2011 mirror brings redolog over a real sshd, and its exit code comes through", async () => {

@@ -2,7 +2,6 @@ import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
 import { chmod, cp, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir, userInfo } from "node:os";
 import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 
 const project = join(import.meta.dirname, "../../..");
 const samples = join(project, "test/fixtures/redolog-samples/main");
@@ -111,17 +110,4 @@ export function ending(child: ChildProcessWithoutNullStreams): Promise<Answer> {
 	return new Promise((resolve) => {
 		child.once("close", (code) => resolve({ code: code ?? -1, stdout, stderr }));
 	});
-}
-
-/** Waits until it holds, or fails with what was waited for. */
-export async function until(
-	what: string,
-	holds: () => boolean | Promise<boolean>,
-	timeoutMs = 20_000,
-): Promise<void> {
-	const deadline = performance.now() + timeoutMs;
-	while (!(await holds())) {
-		if (performance.now() > deadline) throw new Error(`not within ${timeoutMs} ms: ${what}`);
-		await sleep(20);
-	}
 }

@@ -6,7 +6,8 @@ import { encodeFromMirror } from "../../../src/formats/protocol/messages.ts";
 import { parseMirrorRecord } from "../../../src/formats/protocol/mirror-record.ts";
 import { formatStreamRequest } from "../../../src/formats/protocol/request.ts";
 import { headerSize, parseHeader } from "../../../src/formats/redolog/header.ts";
-import { LiveServer, until } from "./live-server.ts";
+import { until } from "../../pair/until.ts";
+import { LiveServer } from "./live-server.ts";
 
 const name = "redo-20261123.143054.085-seq0.log";
 

@@ -4,7 +4,8 @@ import { appendFile, mkdir, readFile, rename, rm, truncate, writeFile } from "no
 import { join } from "node:path";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { ending, LiveServer, until } from "./live-server.ts";
+import { until } from "../../pair/until.ts";
+import { ending, LiveServer } from "./live-server.ts";
 
 const established = (child: { stderr: NodeJS.ReadableStream }) =>
 	new Promise<void>((resolve) => {

@@ -1,0 +1,40 @@
+import { isCount } from "../json.ts";
+import type { LogIdentity, Position } from "../redolog/position.ts";
+
+/** Readers of what the other server has sent: each throws for anything but what its name says. */
+
+export function count(value: unknown): number {
+	if (isCount(value)) return value;
+	throw new Error(`${JSON.stringify(value)} is not a count`);
+}
+
+export function text(value: unknown): string {
+	if (typeof value === "string") return value;
+	throw new Error(`${JSON.stringify(value)} is not text`);
+}
+
+export function fields(value: unknown): Record<string, unknown> {
+	if (typeof value === "object" && value !== null) return value as Record<string, unknown>;
+	throw new Error(`${JSON.stringify(value)} has no fields`);
+}
+
+export function position(value: unknown): Position {
+	const { sequence, offset } = fields(value);
+	return { sequence: count(sequence), offset: count(offset) };
+}
+
+export function identity(value: unknown): LogIdentity {
+	const { serverId, sequence, createTime, timeline } = fields(value);
+	return {
+		serverId: text(serverId),
+		sequence: count(sequence),
+		createTime: count(createTime),
+		timeline: count(timeline),
+	};
+}
+
+/** A position, with all that tells the file. */
+export const logPosition = (value: unknown): Position & LogIdentity => ({
+	...identity(value),
+	...position(value),
+});
