@@ -24,44 +24,52 @@ export function encodeFrame(type: number, ...parts: Uint8Array[]): Buffer {
 	return Buffer.concat([head, ...parts], frameHead + length);
 }
 
-/** Cuts a stream of bytes, in pieces of any size, into frames. */
+/**
+ * Cuts a stream of bytes, in pieces of any size, into frames. A payload that lies in one piece is
+ * given as it lies there; one that does not is copied once: there are gigabytes of them after a while
+ * without a link, and what is allocated for them keeps the garbage collector busy.
+ */
 export class FrameDecoder {
-	#pieces: Buffer[] = [];
-	#held = 0;
+	readonly #head = Buffer.alloc(frameHead);
+	#headFilled = 0;
+	/** the payload under way, where a piece ended in it */
+	#payload: Buffer | undefined;
+	#filled = 0;
 
 	/** Throws where a frame is longer than any we send: the other end speaks something else. */
 	*push(bytes: Buffer): Generator<Frame> {
-		this.#pieces.push(bytes);
-		this.#held += bytes.length;
-		for (;;) {
-			if (this.#held < frameHead) return;
-			const head = this.#peek(frameHead);
-			const length = head.readUInt32BE(1);
+		for (let at = 0; ; ) {
+			at += this.#takeHead(bytes, at);
+			if (this.#headFilled < frameHead) return;
+			const length = this.#head.readUInt32BE(1);
 			if (length > maxPayload)
 				throw new Error(`a frame of ${length} bytes is not of this protocol`);
-			if (this.#held < frameHead + length) return;
-			const frame = this.#take(frameHead + length);
-			yield { type: frame.readUInt8(0), payload: frame.subarray(frameHead) };
+			const left = length - this.#filled;
+			let payload = this.#payload;
+			if (payload === undefined && bytes.length - at >= length) {
+				payload = bytes.subarray(at, at + length);
+			} else {
+				payload ??= Buffer.allocUnsafe(length);
+				const copied = bytes.copy(payload, this.#filled, at, at + left);
+				if (copied < left) {
+					this.#payload = payload;
+					this.#filled += copied;
+					return;
+				}
+			}
+			at += left;
+			this.#payload = undefined;
+			this.#filled = 0;
+			this.#headFilled = 0;
+			yield { type: this.#head.readUInt8(0), payload };
 		}
 	}
 
-	#peek(length: number): Buffer {
-		const first = this.#pieces[0];
-		if (first !== undefined && first.length >= length) return first;
-		this.#pieces = [Buffer.concat(this.#pieces)];
-		return this.#pieces[0] as Buffer;
-	}
-
-	#take(length: number): Buffer {
-		let first = this.#pieces[0] as Buffer;
-		if (first.length < length) {
-			first = Buffer.concat(this.#pieces);
-			this.#pieces = [first];
-		}
-		this.#held -= length;
-		if (first.length === length) this.#pieces.shift();
-		else this.#pieces[0] = first.subarray(length);
-		return first.subarray(0, length);
+	/** How many bytes of the piece belong to the head of a frame. */
+	#takeHead(bytes: Buffer, at: number): number {
+		const copied = bytes.copy(this.#head, this.#headFilled, at);
+		this.#headFilled += copied;
+		return copied;
 	}
 }
 

@@ -142,7 +142,8 @@ async function* decompress(
 		}
 		return;
 	}
-	const zstd = createZstdDecompress();
+	// Each piece is handed to another thread and back: no more of them than packets of ssh.
+	const zstd = createZstdDecompress({ chunkSize: 256 * 1024 });
 	void feed(zstd, first, raw);
 	yield* zstd as Readable as AsyncIterable<Buffer>;
 }

@@ -9,8 +9,13 @@ import type { Wake } from "../../services/wake.ts";
 import type { SentLog } from "./sent-log.ts";
 import type { StreamWriter } from "./stream-writer.ts";
 
-/** Bytes in one data frame. */
-const batch = 256 * 1024;
+/**
+ * Bytes in one data frame. Large ones take fewer steps from thread to thread; over a slow line they
+ * stay small, since a frame that the link breaks in is sent again from its start.
+ */
+const batches = { smallest: 256 * 1024, largest: 1 << 20 };
+/** A line that takes a frame in this time is fast. */
+const fastMs = 50;
 /**
  * A log that bears an archive name, but whose size is not what its header says, has ended all the
  * same when it has not changed for so long: nobody will write to it any more.
@@ -36,6 +41,7 @@ export async function followLog(
 	const { log } = sent;
 	let header = headerSent;
 	let endedSince: number | undefined;
+	let batch = batches.smallest;
 	for (;;) {
 		// Whether it has ended is asked before its size: what is then there is all there will be.
 		const end = await endOf(zimbra, sent);
@@ -55,7 +61,10 @@ export async function followLog(
 		while (sent.offset < size) {
 			const bytes = await readAt(log.file, sent.offset, Math.min(batch, size - sent.offset));
 			if (bytes.length === 0) break;
+			const began = performance.now();
 			await writer.write(encodeData(sent.offset, bytes), signal);
+			const fast = performance.now() - began < fastMs;
+			batch = fast ? Math.min(2 * batch, batches.largest) : batches.smallest;
 			await sent.add(bytes);
 			grew = true;
 		}

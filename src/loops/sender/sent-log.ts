@@ -64,7 +64,7 @@ export class SentLog {
 		const length = all ? this.#tailLength : Math.min(quickLook, this.#tailLength);
 		if (length === 0) return size < this.offset ? this.#searchLinks(size) : undefined;
 		const from = this.offset - length;
-		const held = Buffer.concat(this.#tail, this.#tailLength).subarray(this.#tailLength - length);
+		const held = this.#last(length);
 		const there = await readAt(this.log.file, from, Math.max(0, Math.min(size - from, length)));
 		if (there.equals(held)) return undefined;
 		if (!all) return await this.findCut(size, true);
@@ -90,6 +90,13 @@ export class SentLog {
 		this.#chain.rewind(offset);
 		await extendChain(this.log.file, this.#chain, offset, signal);
 		await this.#holdTail();
+	}
+
+	/** The last bytes of the tail; for a few, no copy of all that is held. */
+	#last(length: number): Buffer {
+		const newest = this.#tail.at(-1);
+		if (newest !== undefined && newest.length >= length) return newest.subarray(-length);
+		return Buffer.concat(this.#tail, this.#tailLength).subarray(this.#tailLength - length);
 	}
 
 	async #holdTail(): Promise<void> {

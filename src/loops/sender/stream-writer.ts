@@ -18,8 +18,12 @@ export class StreamWriter {
 			this.#flush = async () => undefined;
 			return;
 		}
+		// Large pieces, since each is handed to another thread and back.
 		// The fastest level: mail is text, and the redo log must not wait for the processor.
-		const zstd = createZstdCompress({ params: { [constants.ZSTD_c_compressionLevel]: 1 } });
+		const zstd = createZstdCompress({
+			chunkSize: 256 * 1024,
+			params: { [constants.ZSTD_c_compressionLevel]: 1 },
+		});
 		zstd.pipe(output);
 		this.#out = zstd;
 		this.#flush = () =>
