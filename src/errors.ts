@@ -29,6 +29,7 @@ export type RefusalCode =
 	| "position-lost"
 	| "replay-stopped"
 	| "server-id"
+	| "several-servers"
 	| "unclean-copy"
 	| "wrong-user"
 	| "zimbra-version";

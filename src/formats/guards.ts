@@ -1,8 +1,9 @@
 import { Refusal } from "../errors.ts";
 import type { Hello } from "./protocol/hello.ts";
 import { protocolVersion } from "./protocol/hello.ts";
-import type { RedoSettings } from "./protocol/redo-settings.ts";
+import type { RedoSettings } from "./protocol/zimbra-settings.ts";
 import type { Role } from "./role.ts";
+import type { ZimbraServer } from "./zimbra-servers.ts";
 
 /** What is known of this server before it may become a mirror. */
 export type LocalFacts = {
@@ -105,6 +106,21 @@ export function judgeRedoSettings(peer: string, settings: RedoSettings): Refusal
 		);
 	}
 	return undefined;
+}
+
+/** A mirror of one server is no mirror of an installation of several. */
+export function judgeServers(
+	peer: string,
+	otherStores: readonly ZimbraServer[],
+): Refusal | undefined {
+	const [first] = otherStores;
+	if (first === undefined) return undefined;
+	const named = otherStores.map(({ name, services }) => `${name} (${services.join(", ")})`);
+	return new Refusal(
+		"several-servers",
+		`${peer} belongs to an installation of several servers; beside it there is ${named.join("; ")}`,
+		`live-syncd mirrors installations of one mailbox server with its LDAP; if ${first.name} no longer exists, remove it from LDAP: zmprov ds ${first.name}`,
+	);
 }
 
 /** A directory that a mirror writes to, and its file system. */

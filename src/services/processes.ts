@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { hasCode } from "../errors.ts";
+import { parseStat } from "../formats/proc-stat.ts";
 import { readProc } from "./proc.ts";
 
 /**
@@ -24,10 +25,8 @@ export function identify(pid: number): ProcessIdentity | undefined {
 		if (hasCode(error, "ENOENT", "ESRCH")) return undefined;
 		throw error;
 	}
-	// The name in parentheses may hold blanks and parentheses itself.
-	const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-	if (fields[0] === "Z" || fields[0] === "X") return undefined;
-	return { pid, startTime: Number(fields[19]), bootId: bootId() };
+	const { alive, startTime } = parseStat(stat);
+	return alive ? { pid, startTime, bootId: bootId() } : undefined;
 }
 
 export function isAlive(process: ProcessIdentity): boolean {

@@ -91,7 +91,7 @@ async function benchWire(entries: number, say: LdapBench["say"]): Promise<void> 
 	// The 2011 way, without its writing of 80 GiB of holes: this database was made to its real size.
 	const target = join(pair.directory, "plain");
 	await plainRsync(pair, target);
-	await change(pair, 99);
+	await change(pair, 3);
 	const stats = await plainRsync(pair, target);
 	say(`ldap:   plain rsync -aHz of the live files after one small change: ${stats}`);
 	rmSync(target, { recursive: true });

@@ -3,7 +3,7 @@ import { until } from "../pair/until.ts";
 import { growLog } from "./mails.ts";
 import { builtPair, FlushedPosition, noReplay, startMirror } from "./mirror.ts";
 import { megabytes, type Say, type Size, short } from "./numbers.ts";
-import { loopPid, peakMemory, served } from "./processes.ts";
+import { loopPid, type Memory, memoryOf, served } from "./processes.ts";
 
 /** The most memory of each process, after a large catch-up and a few copies of LDAP. */
 export async function benchMemory(size: Size, say: Say): Promise<void> {
@@ -14,10 +14,12 @@ export async function benchMemory(size: Size, say: Say): Promise<void> {
 	});
 	const { a, b } = pair;
 	const total = growLog(a.path("redolog/redo.log"), bytes, "text");
-	const peaks = new Map<string, number>();
+	const most = new Map<string, Memory>();
 	const note = (name: string, pid: number | undefined) => {
-		const peak = pid === undefined ? undefined : peakMemory(pid);
-		if (peak !== undefined) peaks.set(name, Math.max(peak, peaks.get(name) ?? 0));
+		const now = pid === undefined ? undefined : memoryOf(pid);
+		if (now === undefined) return;
+		const { peak, own } = most.get(name) ?? now;
+		most.set(name, { peak: Math.max(peak, now.peak), own: Math.max(own, now.own) });
 	};
 	const look = () => {
 		note("live-syncd loop redo", loopPid(b, "redo"));
@@ -37,7 +39,9 @@ export async function benchMemory(size: Size, say: Say): Promise<void> {
 			await sleep(50);
 		}
 	}
-	say(`most memory (VmHWM), after a catch-up of ${short(megabytes(bytes))} MB and copies of LDAP:`);
-	for (const [name, peak] of [...peaks].toSorted(([one], [other]) => one.localeCompare(other)))
-		say(`  ${name.padEnd(30)} ${short(peak)} MB`);
+	say(
+		`most memory after a catch-up of ${short(megabytes(bytes))} MB and copies of LDAP: own (RssAnon, as seen now and then), and with shared pages (VmHWM):`,
+	);
+	for (const [name, { own, peak }] of [...most].toSorted(([one], [two]) => one.localeCompare(two)))
+		say(`  ${name.padEnd(30)} ${short(own)} MB, ${short(peak)} MB`);
 }

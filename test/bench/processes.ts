@@ -1,5 +1,6 @@
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
+import { parseStat } from "../../src/formats/proc-stat.ts";
 import type { Host } from "../pair/host.ts";
 
 const ticks = Number(execFileSync("getconf", ["CLK_TCK"], { encoding: "utf8" }));
@@ -11,15 +12,23 @@ export function cpuSeconds(pids: readonly number[]): number {
 
 function cpuOf(pid: number): number {
 	const stat = textOf(`/proc/${pid}/stat`);
-	const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-	// utime, stime, cutime, cstime: proc(5)
-	return fields.slice(11, 15).reduce((sum, each) => sum + Number(each), 0) / ticks;
+	return stat === "" ? 0 : parseStat(stat).cpuTime / ticks;
 }
 
-/** The most memory that a process has had, in MB; undefined where it has ended. */
-export function peakMemory(pid: number): number | undefined {
-	const found = /VmHWM:\s+(\d+) kB/.exec(textOf(`/proc/${pid}/status`))?.[1];
-	return found === undefined ? undefined : (Number(found) * 1024) / 1e6;
+export type Memory = {
+	/** the most that it has had, MB; pages of its executable, which others share, are part of it */
+	readonly peak: number;
+	/** what it alone has just now, MB */
+	readonly own: number;
+};
+
+/** Undefined where the process has ended. */
+export function memoryOf(pid: number): Memory | undefined {
+	const status = textOf(`/proc/${pid}/status`);
+	const megabytes = (name: string) =>
+		(Number(new RegExp(`${name}:\\s+(\\d+) kB`).exec(status)?.[1]) * 1024) / 1e6;
+	const memory = { peak: megabytes("VmHWM"), own: megabytes("RssAnon") };
+	return Number.isNaN(memory.peak) ? undefined : memory;
 }
 
 export type Served = {

@@ -5,6 +5,7 @@ import type { Host } from "../pair/host.ts";
 import { createPair, type Pair } from "../pair/pair.ts";
 import { canMountSmallDisk, SmallDisk } from "../pair/small-disk.ts";
 import { makeKey } from "../pair/sshd.ts";
+import { type AccountFile, accountFile } from "../pair/store/accounts.ts";
 import { compareStores } from "../pair/store-dump.ts";
 import { until } from "../pair/until.ts";
 import {
@@ -84,6 +85,25 @@ test("without an initial copy, or with an unclean one, start says what to do", a
 	assert.match(await refused(b, "unclean-copy"), /its header says that it is open/);
 });
 
+test("an installation of several servers: start refuses, and names the other ones", async () => {
+	await using pair = await createPair({ settings: quick });
+	const { a, b } = pair;
+	const file = a.path(accountFile);
+	const directory = JSON.parse(readFileSync(file, "utf8")) as AccountFile;
+	const others = { "mta.example.net": ["mta"], "mbox2.example.net": ["mailbox", "mta"] };
+	writeFileSync(file, JSON.stringify({ ...directory, otherServers: others }));
+	const said = await refused(b, "several-servers");
+	assert.match(said, /there is mbox2\.example\.net \(mailbox, mta\)/);
+	writeFileSync(
+		file,
+		JSON.stringify({ ...directory, otherServers: { "mta.example.net": ["mta"] } }),
+	);
+	await liveSyncd(b, "start");
+	await deliver(pair, 1);
+	await caughtUp(pair);
+	await liveSyncd(b, "kill");
+});
+
 test("a disk that is all but full: start refuses, names the directory and what a copy of LDAP takes", async (t) => {
 	await using pair = await createPair({
 		ldap: { writemap: true, entries: 300 },
@@ -100,6 +120,15 @@ test("a disk that is all but full: start refuses, names the directory and what a
 	await liveSyncd(b, "start");
 	await deliver(pair, 2);
 	await caughtUp(pair, disk.path);
+	await liveSyncd(b, "kill");
+	// After a reboot, say: a mirror that has followed before goes on with what room there is.
+	await disk.resize("900k");
+	const again = await liveSyncd(b, "start");
+	assert.match(again, /Warning: .*zimbra\/redolog: [01] MiB free/);
+	await deliver(pair, 2);
+	await caughtUp(pair, disk.path);
+	const told = /warning redo.*redolog: [01] MiB free.*\[disk-space\]/;
+	await until("status tells of it", async () => told.test(await liveSyncd(b, "status")));
 	await liveSyncd(b, "kill");
 });
 

@@ -4,6 +4,7 @@ import {
 	judgePeer,
 	judgeRedoSettings,
 	judgeRoom,
+	judgeServers,
 	type LocalFacts,
 } from "../../src/formats/guards.ts";
 import type { Hello } from "../../src/formats/protocol/hello.ts";
@@ -79,6 +80,14 @@ test("a live server that deletes or does not write its redo log cannot be mirror
 	assert.match(judgeRedoSettings("a", { enabled: false })?.hint ?? "", /RedoLogEnabled TRUE/);
 	const deleting = judgeRedoSettings("a", { enabled: true, deleteOnRollover: true });
 	assert.match(deleting?.hint ?? "", /DeleteOnRollover FALSE/);
+});
+
+test("an installation of several servers is refused, with their names and what they have", () => {
+	assert.equal(judgeServers("a", []), undefined);
+	const refusal = judgeServers("a", [{ name: "mbox2", services: ["mailbox", "mta"] }]);
+	assert.equal(refusal?.code, "several-servers");
+	assert.match(refusal?.message ?? "", /mbox2 \(mailbox, mta\)/);
+	assert.match(refusal?.hint ?? "", /zmprov ds mbox2/);
 });
 
 test("a file system that is all but full is refused; what shares it is counted together", () => {

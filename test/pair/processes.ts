@@ -1,4 +1,5 @@
 import { readdirSync, readFileSync, rmSync } from "node:fs";
+import { parseStat } from "../../src/formats/proc-stat.ts";
 
 /**
  * Which processes belong to a simulated host. Each is started with LIVE_SYNC_HOST in its environment,
@@ -35,13 +36,20 @@ export function processesOf(...hosts: { marker: string; directory: string }[]): 
 		.map(({ pid, parent, command }) => ({ pid, parent, command }));
 }
 
-/** Kills whatever belongs to these hosts, again and again until nothing is left. */
+/**
+ * Kills whatever belongs to these hosts, again and again until nothing is left. A process on its way
+ * out has no environment any more that shows whose it is, and its sockets are still there.
+ */
 export function killAll(...hosts: { marker: string; directory: string }[]): void {
 	const deadline = Date.now() + 5000;
+	const killed = new Set<number>();
 	while (Date.now() < deadline) {
 		const left = processesOf(...hosts);
-		if (left.length === 0) return;
-		for (const { pid } of left) signal(pid, "SIGKILL");
+		if (left.length === 0 && ![...killed].some(lives)) return;
+		for (const { pid } of left) {
+			signal(pid, "SIGKILL");
+			killed.add(pid);
+		}
 		Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 5);
 	}
 }
@@ -67,12 +75,11 @@ export const lives = (pid: number): boolean => pid > 0 && look(pid) !== undefine
 
 function look(pid: number): (HostProcess & { environment: string }) | undefined {
 	try {
-		const stat = readFileSync(`/proc/${pid}/stat`, "latin1");
-		const [state, parent] = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-		if (state === "Z" || state === "X") return undefined; // dead, not yet reaped
+		const { alive, parent } = parseStat(readFileSync(`/proc/${pid}/stat`, "latin1"));
+		if (!alive) return undefined;
 		return {
 			pid,
-			parent: Number(parent),
+			parent,
 			command: readFileSync(`/proc/${pid}/cmdline`, "utf8").replaceAll("\0", " ").trim(),
 			environment: readOwn(`/proc/${pid}/environ`),
 		};

@@ -1,9 +1,9 @@
 import { headerSize } from "../redolog/header.ts";
-import { findBlobs } from "../redolog/replay-look-back.ts";
-import type { PlannedFile } from "../redolog/replay-plan.ts";
-import { type ReplayRange, scanReplay } from "../redolog/replay-scan.ts";
-import { type CommittedOperation, ReplayState } from "../redolog/replay-state.ts";
-import type { Place, StoredBlob } from "../redolog/replayed-position.ts";
+import { findBlobs } from "./look-back.ts";
+import type { PlannedFile } from "./plan.ts";
+import type { Place, StoredBlob } from "./replayed-position.ts";
+import { type ReplayRange, scanReplay } from "./scan.ts";
+import { type CommittedOperation, ReplayState } from "./state.ts";
 
 /** Operations of a range, with all that zmplayredo needs to execute them later. */
 export type KeptOperations = {

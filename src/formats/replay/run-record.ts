@@ -1,5 +1,5 @@
 import { type LogIdentity, sameLog } from "../redolog/position.ts";
-import { parseReplayedPosition, type ReplayedPosition } from "../redolog/replayed-position.ts";
+import { parseReplayedPosition, type ReplayedPosition } from "./replayed-position.ts";
 
 /** A process as services/processes.ts tells it from a later one of the same number. */
 type RecordedProcess = {

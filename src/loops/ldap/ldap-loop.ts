@@ -59,7 +59,7 @@ export async function runLdapLoop(
 	try {
 		await follow(loop);
 	} catch (error) {
-		status.problem("copy", error);
+		status.problems.report("copy", error);
 		throw error;
 	} finally {
 		ended.abort();
@@ -91,7 +91,7 @@ async function follow(loop: Loop): Promise<void> {
 			longestMs: config.settings.reconnect_max,
 			isFinal: (problem) => problem instanceof Refusal && withdrawals.has(problem.code),
 			onRetry(problem, delayMs) {
-				status.problem(inDoubt ? "copy" : "link", problem);
+				status.problems.report(inDoubt ? "copy" : "link", problem);
 				status.setPhase("waiting");
 				log.debug({ delayMs: Math.round(delayMs) }, "trying again");
 			},
@@ -122,7 +122,7 @@ async function session(loop: Loop, healthy: () => void): Promise<void> {
 			passwords.compare().catch(() => undefined);
 		},
 	});
-	status.resolved("link");
+	status.problems.resolved("link");
 	if (watch.hello.method === "files" && !loop.told.has("files")) {
 		loop.told.add("files");
 		log.warn({ reason: watch.hello.reason }, "LDAP is copied file by file, as in 2011");
@@ -137,7 +137,7 @@ async function session(loop: Loop, healthy: () => void): Promise<void> {
 		if (installed !== undefined && sameMark(installed, watch.look())) {
 			firstChange = undefined;
 			healthy();
-			status.resolved("copy");
+			status.problems.resolved("copy");
 			await watch.next(settings.heartbeat_interval);
 			continue;
 		}
@@ -158,7 +158,7 @@ async function session(loop: Loop, healthy: () => void): Promise<void> {
 		lastRound = { start, end: start + workedMs };
 		// Where changes never pause the copy is never quite the newest; it is in use all the same.
 		healthy();
-		status.resolved("copy");
+		status.problems.resolved("copy");
 	}
 }
 

@@ -1,18 +1,16 @@
-import { describe, Refusal } from "../../errors.ts";
 import { type LdapMark, sameData } from "../../formats/ldap/mark.ts";
 import type { Coverage, LdapLook } from "../../formats/ldap/wire.ts";
 import { comparePositions, formatPosition } from "../../formats/redolog/position.ts";
-import type { LdapSnapshot, LdapState, Problem } from "../../formats/state.ts";
+import type { LdapSnapshot, LdapState } from "../../formats/state.ts";
 import { type Moment, now } from "../../services/clock.ts";
 import type { Logger } from "../../services/log/logger.ts";
-
-type Topic = "link" | "copy" | "passwords";
+import { Problems } from "../problems.ts";
 
 /** All that the LDAP loop knows of itself, kept by its parts and published as one state. */
 export class LdapStatus {
+	readonly problems: Problems<"link" | "copy" | "passwords">;
 	readonly #peer: string;
 	readonly #log: Logger;
-	readonly #problems = new Map<Topic, Problem>();
 	#phase: LdapState["phase"] = "connecting";
 	#changeSeen: LdapState["changeSeen"];
 	#changedTo: LdapMark | undefined;
@@ -27,6 +25,7 @@ export class LdapStatus {
 	constructor(peer: string, log: Logger) {
 		this.#peer = peer;
 		this.#log = log;
+		this.problems = new Problems(log);
 	}
 
 	get installed(): LdapSnapshot | undefined {
@@ -70,33 +69,6 @@ export class LdapStatus {
 		}
 	}
 
-	/** A condition that lasts is told once, and once when it ends. */
-	problem(topic: Topic, error: unknown): void {
-		const critical = error instanceof Refusal;
-		const code = critical ? error.code : "trouble";
-		const message = describe(error);
-		const known = this.#problems.get(topic);
-		if (known?.code === code && known.message === message) return;
-		const hint = critical ? error.hint : undefined;
-		this.#problems.set(topic, {
-			code,
-			message,
-			...(hint === undefined ? {} : { hint }),
-			since: known?.since ?? Date.now(),
-			critical,
-		});
-		if (critical) this.#log.error({ code, hint }, message);
-		else this.#log.warn({ code }, message);
-	}
-
-	resolved(topic: Topic): void {
-		const known = this.#problems.get(topic);
-		if (known === undefined) return;
-		this.#problems.delete(topic);
-		const seconds = Math.round((Date.now() - known.since) / 1000);
-		this.#log.info({ afterSeconds: seconds, code: known.code }, `${topic}: mended`);
-	}
-
 	snapshot(): LdapState {
 		return {
 			version: 1,
@@ -112,7 +84,7 @@ export class LdapStatus {
 			passwordsDiffer: this.passwordsDiffer,
 			rounds: this.#rounds,
 			lastRound: this.#lastRound,
-			problems: [...this.#problems.values()],
+			problems: this.problems.list(),
 		};
 	}
 

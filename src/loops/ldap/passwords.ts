@@ -33,8 +33,8 @@ export class Passwords {
 		if (own === undefined || this.#live === undefined) return [];
 		const differing = differingPasswords(this.#live, own);
 		this.#status.passwordsDiffer = differing.length > 0;
-		if (differing.length > 0) this.#status.problem("passwords", this.#refusal(differing));
-		else this.#status.resolved("passwords");
+		if (differing.length > 0) this.#status.problems.report("passwords", this.#refusal(differing));
+		else this.#status.problems.resolved("passwords");
 		return differing;
 	}
 

@@ -5,8 +5,8 @@ import { DigestChain } from "../../formats/redolog/digest-chain.ts";
 import { headerSize } from "../../formats/redolog/header.ts";
 import { currentLogName } from "../../formats/redolog/log-name.ts";
 import { formatPosition, type LogIdentity } from "../../formats/redolog/position.ts";
-import { startAt } from "../../formats/redolog/replayed-position.ts";
 import { LogWalk } from "../../formats/redolog/walker.ts";
+import { startAt } from "../../formats/replay/replayed-position.ts";
 import type { Config } from "../../services/config.ts";
 import {
 	makeDirectory,
@@ -20,11 +20,9 @@ import { fileSource } from "../../services/redolog/log-files.ts";
 import { listArchive, type OpenLog, openLog } from "../../services/redolog/open-log.ts";
 import { headerDigest, ProvenanceFile } from "../../services/redolog/provenance.ts";
 import { readRole } from "../../services/role.ts";
-import { askAbout, firstDifference, type ReceiveOptions } from "./receive.ts";
-import { readReplayed, writeReplayed } from "./replay-position.ts";
-import { cleanEnd } from "./replay-start.ts";
-
-type Asking = Pick<ReceiveOptions, "config" | "log" | "signal" | "open">;
+import { type Asking, askAbout, firstDifference } from "./receiver/ask.ts";
+import { cleanEnd } from "./replayer/initial-position.ts";
+import { readReplayed, writeReplayed } from "./replayer/position.ts";
 
 /** What the local redo log has and the live one has not. */
 export type OwnHistory = {

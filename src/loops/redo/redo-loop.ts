@@ -8,17 +8,18 @@ import { publish } from "../../services/publish.ts";
 import { readRole } from "../../services/role.ts";
 import { keepTrying } from "../keep-trying.ts";
 import { regularly } from "../regularly.ts";
-import { type OpenStream, openStream } from "./live-stream.ts";
-import { type ReceiveOptions, receiveOnce } from "./receive.ts";
-import type { ReceiverEvents } from "./receiver.ts";
+import { type OpenStream, openStream } from "./receiver/live-stream.ts";
+import { type ReceiveOptions, receiveOnce } from "./receiver/receive.ts";
+import type { ReceiverEvents } from "./receiver/receiver.ts";
 import { RedoStatus } from "./redo-status.ts";
-import { makeReplayer } from "./replay-loop.ts";
-import { establishReplayed } from "./replay-position.ts";
-import type { Replayer } from "./replayer.ts";
-import { replayerParts } from "./replayer-parts.ts";
+import { makeReplayer } from "./replayer/loop.ts";
+import { replayerParts } from "./replayer/parts.ts";
+import { establishReplayed } from "./replayer/position.ts";
+import type { Replayer } from "./replayer/replayer.ts";
 import { keepRetention } from "./retention.ts";
 import { SettledPosition } from "./settled.ts";
 import { watchCoverage } from "./watch-coverage.ts";
+import { watchRoom } from "./watch-room.ts";
 
 const publishMs = 1000;
 const lookForStopMs = 250;
@@ -49,12 +50,12 @@ export async function runRedoLoop(
 			onReplayed: (position) => status.setReplayed(position),
 			onWait(holder) {
 				const message = `replay waits for the lock, which is held by ${holder}`;
-				if (holder === undefined) status.resolved("lock");
-				else status.note("lock", { code: "trouble", message, critical: false });
+				if (holder === undefined) status.problems.resolved("lock");
+				else status.problems.note("lock", { code: "trouble", message, critical: false });
 			},
 			onProblem(problem) {
-				if (problem === undefined) status.resolved("replay");
-				else status.note("replay", problem);
+				if (problem === undefined) status.problems.resolved("replay");
+				else status.problems.note("replay", problem);
 			},
 		},
 	});
@@ -80,6 +81,7 @@ export async function runRedoLoop(
 		receive({ config, timeline, status, events, log, signal, open }),
 		keepReplaying(replayer, status, signal),
 		watchCoverage(config, status, signal),
+		watchRoom(config, status, signal),
 		keepRetention(config, () => status.replayed, log, signal),
 	];
 	try {
@@ -88,7 +90,7 @@ export async function runRedoLoop(
 		ended.abort(new Error("another part of the loop has ended"));
 		await Promise.all(tasks);
 	} catch (error) {
-		status.problem("loop", error, true);
+		status.problems.report("loop", error, true);
 		throw error;
 	} finally {
 		ended.abort();
@@ -98,14 +100,16 @@ export async function runRedoLoop(
 	}
 }
 
-async function receive(options: Omit<ReceiveOptions, "healthy">): Promise<void> {
+async function receive(
+	options: Omit<ReceiveOptions, "healthy"> & { readonly status: RedoStatus },
+): Promise<void> {
 	const { config, status, log, signal } = options;
 	await keepTrying((healthy) => receiveOnce({ ...options, healthy }), {
 		signal,
 		longestMs: config.settings.reconnect_max,
 		isFinal: (problem) => problem instanceof Refusal && withdrawals.has(problem.code),
 		onRetry(problem, delayMs) {
-			if (problem !== undefined) status.problem("link", problem, problem instanceof Refusal);
+			if (problem !== undefined) status.problems.report("link", problem);
 			status.setPhase("waiting");
 			log.debug({ delayMs: Math.round(delayMs) }, "trying again");
 		},
@@ -122,7 +126,7 @@ async function keepReplaying(
 		await replayer.keepReplaying(signal);
 	} catch (error) {
 		if (!(error instanceof Refusal) || withdrawals.has(error.code)) throw error;
-		status.problem("replay", error, true);
+		status.problems.report("replay", error, true);
 		await once(signal, "abort");
 	}
 }

@@ -1,20 +1,20 @@
-import { describe, Refusal } from "../../errors.ts";
 import { LagClock } from "../../formats/lag.ts";
 import type { LogPosition } from "../../formats/protocol/messages.ts";
 import { comparePositions, formatPosition, type Position } from "../../formats/redolog/position.ts";
-import type { LinkPhase, Problem, RedoState, ReplayState } from "../../formats/state.ts";
+import type { LinkPhase, RedoState, ReplayState } from "../../formats/state.ts";
 import { type Moment, now } from "../../services/clock.ts";
 import type { Logger } from "../../services/log/logger.ts";
+import { Problems } from "../problems.ts";
 
 /** Behind the live end by less than this, the mirror streams; by more, it is catching up. */
 const streamingBytes = 4 << 20;
 
 /** All that the redo loop knows of itself, kept by its parts and published as one state. */
 export class RedoStatus {
+	readonly problems: Problems<string>;
 	readonly #peer: string;
 	readonly #log: Logger;
 	readonly #lag: LagClock;
-	readonly #problems = new Map<string, Problem>();
 	#phase: LinkPhase = "connecting";
 	#received: Position | undefined;
 	#flushed: LogPosition | undefined;
@@ -34,6 +34,7 @@ export class RedoStatus {
 		this.#peer = peer;
 		this.#lag = new LagClock(heartbeatFreshMs);
 		this.#log = log;
+		this.problems = new Problems(log);
 	}
 
 	get flushed(): LogPosition | undefined {
@@ -80,36 +81,6 @@ export class RedoStatus {
 		this.#judgePhase();
 	}
 
-	/** A condition that lasts is told once, and once when it ends. */
-	problem(topic: string, error: unknown, critical: boolean): void {
-		const refusal = error instanceof Refusal ? error : undefined;
-		this.note(topic, {
-			code: refusal?.code ?? "trouble",
-			message: describe(error),
-			...(refusal === undefined ? {} : { hint: refusal.hint }),
-			critical,
-		});
-	}
-
-	/** The same, as a part of the loop puts it itself. */
-	note(topic: string, problem: Omit<Problem, "since">): void {
-		const { code, message, hint, critical } = problem;
-		const known = this.#problems.get(topic);
-		if (known?.code === code && known.message === message) return;
-		this.#problems.set(topic, { ...problem, since: known?.since ?? Date.now() });
-		const facts = { code, hint };
-		if (critical) this.#log.error(facts, `${topic}: ${message}`);
-		else this.#log.warn(facts, `${topic}: ${message}`);
-	}
-
-	resolved(topic: string): void {
-		const known = this.#problems.get(topic);
-		if (known === undefined) return;
-		this.#problems.delete(topic);
-		const seconds = Math.round((Date.now() - known.since) / 1000);
-		this.#log.info({ afterSeconds: seconds }, `${topic}: mended`);
-	}
-
 	snapshot(): RedoState {
 		const at = now();
 		const live = this.#live?.position;
@@ -131,7 +102,7 @@ export class RedoStatus {
 			flushLagBytes: lagBytes(flushed, live),
 			flushLagSeconds: lag(flushed),
 			replay: { ...this.#replay, lagSeconds: lag(this.#replayed) },
-			problems: [...this.#problems.values()],
+			problems: this.problems.list(),
 		};
 	}
 

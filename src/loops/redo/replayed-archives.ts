@@ -1,12 +1,12 @@
 import { rm, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { oldestNeeded } from "../../formats/redolog/replayed-position.ts";
+import { oldestNeeded } from "../../formats/replay/replayed-position.ts";
 import type { Config } from "../../services/config.ts";
 import { syncDirectory } from "../../services/files.ts";
 import type { Logger } from "../../services/log/logger.ts";
 import { listArchive } from "../../services/redolog/open-log.ts";
 import { readRunRecord } from "../../services/zimbra/run-record.ts";
-import { readReplayed } from "./replay-position.ts";
+import { readReplayed } from "./replayer/position.ts";
 
 /**
  * Removes archives that this mirror does not need any more: below the oldest record that an open

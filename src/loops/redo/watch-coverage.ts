@@ -34,14 +34,14 @@ export async function watchCoverage(
 		if (!behind || at !== last) since = performance.now();
 		last = at;
 		if (behind && since !== undefined && performance.now() - since > patienceMs) {
-			status.note("coverage", {
+			status.problems.note("coverage", {
 				code: "trouble",
 				message: `replay waits for LDAP: the copy in use here covers the redo log up to ${at}, and has stood there for ${patienceMs / 60_000} minutes`,
 				hint: "live-syncd status tells what the LDAP loop is at; docs/runbooks.md, ldap trouble",
 				critical: false,
 			});
 		} else if (!behind) {
-			status.resolved("coverage");
+			status.problems.resolved("coverage");
 		}
 	}
 }

@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
+import { batches, nextBatch } from "../../formats/protocol/batch.ts";
 import { encodeData, encodeFromLive } from "../../formats/protocol/messages.ts";
 import { headerSize, parseHeader } from "../../formats/redolog/header.ts";
 import { formatArchiveName } from "../../formats/redolog/log-name.ts";
@@ -9,13 +10,6 @@ import type { Wake } from "../../services/wake.ts";
 import type { SentLog } from "./sent-log.ts";
 import type { StreamWriter } from "./stream-writer.ts";
 
-/**
- * Bytes in one data frame. Large ones take fewer steps from thread to thread; over a slow line they
- * stay small, since a frame that the link breaks in is sent again from its start.
- */
-const batches = { smallest: 256 * 1024, largest: 1 << 20 };
-/** A line that takes a frame in this time is fast. */
-const fastMs = 50;
 /**
  * A log that bears an archive name, but whose size is not what its header says, has ended all the
  * same when it has not changed for so long: nobody will write to it any more.
@@ -63,8 +57,7 @@ export async function followLog(
 			if (bytes.length === 0) break;
 			const began = performance.now();
 			await writer.write(encodeData(sent.offset, bytes), signal);
-			const fast = performance.now() - began < fastMs;
-			batch = fast ? Math.min(2 * batch, batches.largest) : batches.smallest;
+			batch = nextBatch(batch, performance.now() - began);
 			await sent.add(bytes);
 			grew = true;
 		}

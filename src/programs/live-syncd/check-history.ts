@@ -1,7 +1,5 @@
 import { Refusal } from "../../errors.ts";
 import type { Role } from "../../formats/role.ts";
-import { type OpenStream, openStream } from "../../loops/redo/live-stream.ts";
-import { inspectLocalLog, type LocalLog } from "../../loops/redo/local-log.ts";
 import {
 	adoptAsCopy,
 	describeOwnHistory,
@@ -9,7 +7,9 @@ import {
 	isContained,
 	setAsideOwnHistory,
 } from "../../loops/redo/own-history.ts";
-import { askAbout, findDifference, ownHistory } from "../../loops/redo/receive.ts";
+import { askAbout, findDifference, ownHistory } from "../../loops/redo/receiver/ask.ts";
+import { type OpenStream, openStream } from "../../loops/redo/receiver/live-stream.ts";
+import { inspectLocalLog, type LocalLog } from "../../loops/redo/receiver/local-log.ts";
 import type { Config } from "../../services/config.ts";
 import type { Logger } from "../../services/log/logger.ts";
 

@@ -24,7 +24,7 @@ export async function kill(config: Config): Promise<number> {
 	for (const loop of loops) sendSignal(loop, "SIGKILL");
 	// A replay run and a swap of LDAP lead process groups of their own, which do not end with the loop.
 	const run = await readRunRecord(config).catch(() => undefined);
-	if (run?.phase === "running") await endPlayer(run.token);
+	if (run?.phase === "running") await endPlayer(run);
 	const children = (owner?.children ?? []).filter(isAlive);
 	for (const child of children) signalGroup(child, "SIGKILL");
 	for (const each of [...loops, ...children]) {

@@ -1,6 +1,9 @@
 import { Refusal } from "../../errors.ts";
 import { type Hello, parseHello } from "../../formats/protocol/hello.ts";
-import { parseRedoSettings, type RedoSettings } from "../../formats/protocol/redo-settings.ts";
+import {
+	parseZimbraSettings,
+	type ZimbraSettings,
+} from "../../formats/protocol/zimbra-settings.ts";
 import type { Config } from "../../services/config.ts";
 import { ask } from "../../services/ssh/connect.ts";
 
@@ -19,11 +22,11 @@ export async function askHello(config: Config, signal: AbortSignal): Promise<Hel
 	);
 }
 
-/** Zimbra's redo log settings on the other server. */
-export async function askSettings(config: Config, signal: AbortSignal): Promise<RedoSettings> {
+/** What LDAP on the other server says of its installation. */
+export async function askSettings(config: Config, signal: AbortSignal): Promise<ZimbraSettings> {
 	const timeoutMs = config.settings.connect_timeout + config.settings.command_timeout;
 	const answer = await ask(config, "settings", signal, timeoutMs);
-	const settings = parseRedoSettings(answer.stdout);
+	const settings = parseZimbraSettings(answer.stdout);
 	if (settings === undefined) {
 		throw new Error(`${config.remoteAddress} does not tell its settings: ${answer.stderr.trim()}`);
 	}

@@ -2,10 +2,12 @@ import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Refusal } from "../../errors.ts";
-import { judgePeer, judgeRedoSettings } from "../../formats/guards.ts";
+import { judgePeer, judgeRedoSettings, judgeServers } from "../../formats/guards.ts";
+import type { ZimbraSettings } from "../../formats/protocol/zimbra-settings.ts";
+import type { Role } from "../../formats/role.ts";
 import type { LdapState, RedoState } from "../../formats/state.ts";
-import type { LocalLog } from "../../loops/redo/local-log.ts";
-import { establishReplayed } from "../../loops/redo/replay-position.ts";
+import type { LocalLog } from "../../loops/redo/receiver/local-log.ts";
+import { establishReplayed } from "../../loops/redo/replayer/position.ts";
 import type { Config } from "../../services/config.ts";
 import { type Logger, makeLogger } from "../../services/log/logger.ts";
 import { readPidFile } from "../../services/pid-file.ts";
@@ -13,12 +15,12 @@ import { isAlive, type ProcessIdentity } from "../../services/processes.ts";
 import { readPublished } from "../../services/publish.ts";
 import { listArchive, openLog } from "../../services/redolog/open-log.ts";
 import { announceIntent, readRole, withdrawIntent, writeRole } from "../../services/role.ts";
+import { lackOfRoom } from "../../services/room.ts";
 import { makeRun } from "../../services/run.ts";
 import { startDaemon } from "../../services/self.ts";
 import { makeMailboxd } from "../../services/zimbra/mailboxd.ts";
 import { zimbraVersion } from "../../services/zimbra/version.ts";
 import { checkHistory } from "./check-history.ts";
-import { checkRoom } from "./check-room.ts";
 import { clearStopFile, type LoopName } from "./loop.ts";
 import { askHello, askSettings } from "./peer.ts";
 import { makeDirectories } from "./setting-up.ts";
@@ -117,12 +119,27 @@ async function checkGuards(
 	};
 	const refusal =
 		judgePeer(facts, hello) ??
-		judgeRedoSettings(remoteAddress, await askSettings(config, signal)) ??
+		judgeSettings(remoteAddress, await askSettings(config, signal)) ??
 		(mailboxd === undefined ? undefined : bothLive(config, mailboxd));
 	if (refusal !== undefined) throw refusal;
-	await checkRoom(config);
+	await checkRoom(config, role, log);
 	const setAside = options.setAsideOwnHistory === true;
 	return await checkHistory(config, role, setAside, log, signal);
+}
+
+const judgeSettings = (peer: string, { redo, otherStores }: ZimbraSettings): Refusal | undefined =>
+	judgeServers(peer, otherStores) ?? judgeRedoSettings(peer, redo);
+
+/**
+ * Refuses a new mirror on a disk that is all but full. One that has followed before goes on: the redo
+ * log is received to the last byte, and a standby that stays down after a reboot is the greater harm.
+ */
+async function checkRoom(config: Config, { role }: Role, log: Logger): Promise<void> {
+	const lack = await lackOfRoom(config);
+	if (lack === undefined) return;
+	if (role !== "mirror") throw lack;
+	log.warn({ code: lack.code, hint: lack.hint }, lack.message);
+	process.stderr.write(`Warning: ${lack.message}\n  try: ${lack.hint}\n`);
 }
 
 /** The server id in whatever redo log is here: the current one, or the newest in the archive. */

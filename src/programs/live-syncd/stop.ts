@@ -6,9 +6,9 @@ import {
 	lookbackEndsAt,
 	readLookBack,
 	shippedLookBackSeconds,
-} from "../../loops/redo/look-back.ts";
-import { makeReplayer } from "../../loops/redo/replay-loop.ts";
-import { replayerParts } from "../../loops/redo/replayer-parts.ts";
+} from "../../loops/redo/replayer/look-back.ts";
+import { makeReplayer } from "../../loops/redo/replayer/loop.ts";
+import { replayerParts } from "../../loops/redo/replayer/parts.ts";
 import type { Config } from "../../services/config.ts";
 import { readIfThere, writeDurably } from "../../services/files.ts";
 import { endRound } from "../../services/ldap/round-processes.ts";

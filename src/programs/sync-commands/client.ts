@@ -1,3 +1,4 @@
+import { type ProcessStat, parseStat } from "../../formats/proc-stat.ts";
 import { readProc } from "../../services/proc.ts";
 import { identify, isAlive, type ProcessIdentity } from "../../services/processes.ts";
 
@@ -57,13 +58,10 @@ function isReaper(pid: number): boolean {
 	return pid === 1 || ["systemd", "init"].includes(show(pid)?.name ?? "");
 }
 
-/** Name and parent, from /proc/PID/stat (proc(5)); undefined where it may not be read (hidepid). */
-function show(pid: number): { name: string; parent: number } | undefined {
+/** Undefined where it may not be read (hidepid). */
+function show(pid: number): ProcessStat | undefined {
 	try {
-		const stat = readProc(pid, "stat");
-		const close = stat.lastIndexOf(")");
-		const [, parent] = stat.slice(close + 2).split(" ");
-		return { name: stat.slice(stat.indexOf("(") + 1, close), parent: Number(parent) };
+		return parseStat(readProc(pid, "stat"));
 	} catch {
 		return undefined;
 	}

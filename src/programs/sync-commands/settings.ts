@@ -1,12 +1,17 @@
-import { formatRedoSettings } from "../../formats/protocol/redo-settings.ts";
+import { formatZimbraSettings } from "../../formats/protocol/zimbra-settings.ts";
 import { makeRun } from "../../services/run.ts";
 import { readRedoSettings } from "../../services/zimbra/redo-settings.ts";
+import { readOtherStores } from "../../services/zimbra/servers.ts";
 import type { Serve } from "./context.ts";
 import { say } from "./output.ts";
 
-/** Zimbra's redo log settings: `start` asks once, nobody asks often. */
+/** What LDAP says of this installation: `start` asks once, nobody asks often. */
 export const serve: Serve<"settings"> = async (_, { config, signal }) => {
 	const parts = { run: makeRun(config.settings), config };
-	await say(formatRedoSettings(await readRedoSettings(parts, signal)));
+	const [redo, otherStores] = await Promise.all([
+		readRedoSettings(parts, signal),
+		readOtherStores(parts, signal),
+	]);
+	await say(formatZimbraSettings({ redo, otherStores }));
 	return 0;
 };

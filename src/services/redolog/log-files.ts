@@ -4,8 +4,8 @@ import { hasCode } from "../../errors.ts";
 import type { ByteSource } from "../../formats/redolog/cursor.ts";
 import { headerSize, parseHeader } from "../../formats/redolog/header.ts";
 import { currentLogName } from "../../formats/redolog/log-name.ts";
-import type { ReplayLog } from "../../formats/redolog/replay-scan.ts";
-import type { ReplayedPosition } from "../../formats/redolog/replayed-position.ts";
+import type { ReplayedPosition } from "../../formats/replay/replayed-position.ts";
+import type { ReplayLog } from "../../formats/replay/scan.ts";
 import type { Config } from "../config.ts";
 import { listArchive } from "./open-log.ts";
 

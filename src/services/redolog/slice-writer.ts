@@ -1,9 +1,9 @@
 import { type FileHandle, open, rm } from "node:fs/promises";
 import { setImmediate } from "node:timers/promises";
 import { formatHeader, headerSize } from "../../formats/redolog/header.ts";
-import type { PlannedFile } from "../../formats/redolog/replay-plan.ts";
-import type { ReplayLog } from "../../formats/redolog/replay-scan.ts";
-import type { Place } from "../../formats/redolog/replayed-position.ts";
+import type { PlannedFile } from "../../formats/replay/plan.ts";
+import type { Place } from "../../formats/replay/replayed-position.ts";
+import type { ReplayLog } from "../../formats/replay/scan.ts";
 import { renameDurably, writeAt } from "../files.ts";
 
 const copiedAtOnce = 1024 * 1024;

@@ -1,4 +1,5 @@
 import { readdirSync } from "node:fs";
+import { parseStat } from "../../formats/proc-stat.ts";
 import { readProc } from "../proc.ts";
 import { identify, type ProcessIdentity } from "../processes.ts";
 
@@ -37,10 +38,8 @@ export function processesWith(variable: string): ProcessIdentity[] {
 /** CPU time that a process and its ended children have used, in ms; 0 where it is gone. */
 export function cpuTime(pid: number): number {
 	const stat = readIfAllowed(pid, "stat");
-	if (stat === undefined) return 0;
-	// Fields 14 to 17 of proc(5), in ticks of a hundredth of a second (sysconf(_SC_CLK_TCK) on Linux).
-	const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-	return fields.slice(11, 15).reduce((sum, each) => sum + Number(each), 0) * 10;
+	// A tick is a hundredth of a second (sysconf(_SC_CLK_TCK) on Linux).
+	return stat === undefined ? 0 : parseStat(stat).cpuTime * 10;
 }
 
 /** Gone, or another user's: undefined. */

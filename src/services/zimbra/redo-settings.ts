@@ -2,9 +2,9 @@ import {
 	type RedoSettings,
 	readRedoAttributes,
 	redoAttributes,
-} from "../../formats/protocol/redo-settings.ts";
-import { readIfThere } from "../files.ts";
+} from "../../formats/protocol/zimbra-settings.ts";
 import { describeResult } from "../run.ts";
+import { serverName } from "./servers.ts";
 import type { ServiceParts } from "./service.ts";
 
 /**
@@ -16,7 +16,7 @@ export async function readRedoSettings(
 	signal: AbortSignal,
 	timeoutMs = config.settings.command_timeout,
 ): Promise<RedoSettings> {
-	const server = await serverName(config.zimbra.localconfig);
+	const server = await serverName(config);
 	// A server inherits what it does not set itself from the global configuration.
 	const question = server === undefined ? ["gacf"] : ["gs", server, ...redoAttributes];
 	const command = [...config.settings.zmprov_command, ...question];
@@ -26,10 +26,4 @@ export async function readRedoSettings(
 		throw new Error(`LDAP does not tell the redo log settings: ${describeResult(command, result)}`);
 	}
 	return settings;
-}
-
-/** zimbra_server_hostname; the file is read directly because zmlocalconfig starts a JVM. */
-async function serverName(localconfig: string): Promise<string | undefined> {
-	const text = (await readIfThere(localconfig)) ?? "";
-	return /<key\s+name="zimbra_server_hostname"\s*>\s*<value>([\w.-]+)<\/value>/.exec(text)?.[1];
 }

@@ -70,10 +70,10 @@ export async function play({ run, config }: ServiceParts, player: PlayerRun): Pr
 	const ending = new AbortController();
 	let end: PlayerEnd = "by itself";
 	let leader: ProcessIdentity | undefined;
-	const seen = new Set<number>();
+	const seen = new Map<number, ProcessIdentity>();
 	const record = async (process: ProcessIdentity) => {
 		if (seen.has(process.pid)) return;
-		seen.add(process.pid);
+		seen.set(process.pid, process);
 		await player.onProcess(process);
 	};
 	const stop = (reason: PlayerEnd) => {
@@ -109,7 +109,10 @@ export async function play({ run, config }: ServiceParts, player: PlayerRun): Pr
 		if ((await progress.silentFor(processes)) > settings.replay_timeout) stop("no progress");
 	}
 	await running;
-	if (leader !== undefined) await endPlayer(player.token, leader);
+	if (leader !== undefined) {
+		if (isAlive(leader)) signalGroup(leader, "SIGKILL");
+		await endPlayer({ token: player.token, processes: [...seen.values()] });
+	}
 	return end;
 }
 
@@ -128,8 +131,7 @@ export async function outlast(
 		const living = livingPlayers(player);
 		if (living.length === 0) return "by itself";
 		if ((await progress.silentFor(living)) > replay_timeout) {
-			for (const each of living) sendSignal(each, "SIGKILL");
-			await endPlayer(player.token);
+			await endPlayer(player);
 			return "no progress";
 		}
 		await sleep(outlastPollMs, undefined, { signal });
@@ -177,29 +179,28 @@ class Progress {
 export const playerProcesses = (token: string): ProcessIdentity[] =>
 	processesWith(`${tokenName}=${token}`);
 
+/** A run as far as it is known: what it is named, and the processes of it that were seen. */
+type KnownRun = { readonly token: string; readonly processes: readonly ProcessIdentity[] };
+
 /**
  * What still works for a run, also what its loop had no time to name. After a reset nothing does, and
  * the numbers that were recorded are those of others.
  */
-export function livingPlayers(run: {
-	readonly token: string;
-	readonly phase: string;
-	readonly processes: readonly ProcessIdentity[];
-}): ProcessIdentity[] {
-	if (run.phase !== "running") return [];
-	const unnamed = playerProcesses(run.token);
-	const named = run.processes.filter(isAlive);
+export const livingPlayers = (run: KnownRun & { readonly phase: string }): ProcessIdentity[] =>
+	run.phase === "running" ? stillThere(run) : [];
+
+/** By its environment, and by number: a process on its way out shows no environment any more. */
+function stillThere({ token, processes }: KnownRun): ProcessIdentity[] {
+	const named = processes.filter(isAlive);
+	const unnamed = playerProcesses(token);
 	return [...named, ...unnamed.filter(({ pid }) => !named.some((each) => each.pid === pid))];
 }
 
 /** Kills what is left of a run and returns when it is gone. */
-export async function endPlayer(token: string, leader?: ProcessIdentity): Promise<void> {
-	if (leader !== undefined && isAlive(leader)) signalGroup(leader, "SIGKILL");
-	for (let left = playerProcesses(token); left.length > 0; left = playerProcesses(token)) {
-		for (const each of left) {
-			sendSignal(each, "SIGKILL");
-			await waitForEnd(each, 1000);
-		}
+export async function endPlayer(run: KnownRun): Promise<void> {
+	for (let left = stillThere(run); left.length > 0; left = stillThere(run)) {
+		for (const each of left) sendSignal(each, "SIGKILL");
+		for (const each of left) await waitForEnd(each, 1000);
 	}
 }
 

@@ -9,10 +9,10 @@ import {
 	parseMirrorRecord,
 } from "../../../src/formats/protocol/mirror-record.ts";
 import {
-	formatRedoSettings,
-	parseRedoSettings,
+	formatZimbraSettings,
+	parseZimbraSettings,
 	readRedoAttributes,
-} from "../../../src/formats/protocol/redo-settings.ts";
+} from "../../../src/formats/protocol/zimbra-settings.ts";
 import { formatRole, parseRole, type Role } from "../../../src/formats/role.ts";
 
 const at = { wall: 1, monotonic: 2.5, bootId: "b" };
@@ -74,7 +74,10 @@ test("the redo log settings are read from what zmprov prints", () => {
 	].join("\n");
 	const settings = { enabled: true, deleteOnRollover: false, crashRecoveryLookbackSeconds: 10 };
 	assert.deepEqual(readRedoAttributes(output), settings);
-	assert.deepEqual(parseRedoSettings(formatRedoSettings(settings)), settings);
+	for (const otherStores of [[], [{ name: "mbox2.example.net", services: ["mailbox"] }]]) {
+		const answer = { redo: settings, otherStores };
+		assert.deepEqual(parseZimbraSettings(formatZimbraSettings(answer)), answer);
+	}
 });
 
 test("a setting that zmprov does not print is unknown", () => {
@@ -84,6 +87,8 @@ test("a setting that zmprov does not print is unknown", () => {
 		crashRecoveryLookbackSeconds: undefined,
 	};
 	assert.deepEqual(readRedoAttributes("ERROR: service.FAILURE\n"), unknown);
-	assert.deepEqual(parseRedoSettings(formatRedoSettings(unknown)), unknown);
-	assert.equal(parseRedoSettings("rsync version"), undefined);
+	const answer = { redo: unknown, otherStores: [] };
+	assert.deepEqual(parseZimbraSettings(formatZimbraSettings(answer)), answer);
+	assert.equal(parseZimbraSettings("rsync version"), undefined);
+	assert.equal(parseZimbraSettings('{"settings":{}}'), undefined);
 });

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { startAt } from "../../../src/formats/redolog/replayed-position.ts";
+import { startAt } from "../../../src/formats/replay/replayed-position.ts";
 import {
 	beginsAt,
 	formatRunRecord,

@@ -58,7 +58,13 @@ async function run(to: Provisioning): Promise<void> {
 			return await to.modifyServer(first, pairs(rest.slice(1)));
 		case "gas":
 		case "getAllServers":
-			return say((await to.servers()).join("\n"));
+			if (!rest.includes("-v")) return say((await to.servers()).join("\n"));
+			for (const name of await to.servers()) {
+				say(`# name ${name}`);
+				show({ ...(await to.settings()), ...(await to.server(name)) }, []);
+				say("");
+			}
+			return;
 		default:
 			throw new ProvisioningError(`Unknown command ${command}. Type: 'zmprov help'`);
 	}

@@ -20,6 +20,8 @@ export type AccountFile = {
 	serverId: string;
 	settings: Record<string, string>;
 	accounts: Account[];
+	/** others of the installation, and their services */
+	otherServers?: Record<string, string[]>;
 };
 
 /** Where there is such a file, it is the directory; else it is the slapd of this host. */

@@ -178,6 +178,8 @@ class InFile implements Provisioning {
 	}
 
 	async server(name: string): Promise<Entry> {
+		const other = this.#read().otherServers?.[name];
+		if (other !== undefined) return { cn: [name], zimbraServiceEnabled: other };
 		if (name !== serverName) throw noSuch("server", name);
 		return {
 			cn: [serverName],
@@ -188,7 +190,7 @@ class InFile implements Provisioning {
 	}
 
 	async servers(): Promise<string[]> {
-		return [serverName];
+		return [serverName, ...Object.keys(this.#read().otherServers ?? {})];
 	}
 
 	modifyServer(_name: string, values: Record<string, string>): Promise<void> {

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseHello } from "../../../src/formats/protocol/hello.ts";
-import { parseRedoSettings } from "../../../src/formats/protocol/redo-settings.ts";
+import { parseZimbraSettings } from "../../../src/formats/protocol/zimbra-settings.ts";
 import { writePidFile } from "../../../src/services/pid-file.ts";
 import { ownIdentity } from "../../../src/services/processes.ts";
 import { announceIntent, withdrawIntent } from "../../../src/services/role.ts";
@@ -180,7 +180,7 @@ test("query_incremental says what the schedule says, and false without zmschedul
 	assert.equal((await server.ask("query_incremental")).stdout, "true\n");
 });
 
-test("settings tells the redo log settings of this server, or why it cannot", async () => {
+test("settings tells the redo log settings and the other servers, or why it cannot", async () => {
 	await using server = await LiveServer.make();
 	await writeFile(
 		server.path("conf/localconfig.xml"),
@@ -188,12 +188,15 @@ test("settings tells the redo log settings of this server, or why it cannot", as
 	);
 	await server.script(
 		"zmprov",
-		'[ "$1 $2 $3" = "-l gs mail.example.net" ] && echo "zimbraRedoLogEnabled: TRUE" && echo "zimbraRedoLogDeleteOnRollover: TRUE"',
+		`case "$1 $2 $3" in
+"-l gs mail.example.net") echo "zimbraRedoLogEnabled: TRUE"; echo "zimbraRedoLogDeleteOnRollover: TRUE" ;;
+"-l gas -v") printf '# name %s\\nzimbraServiceEnabled: mailbox\\n\\n' mail.example.net mbox2.example.net ;;
+*) exit 2 ;;
+esac`,
 	);
-	assert.deepEqual(parseRedoSettings((await server.ask("settings")).stdout), {
-		enabled: true,
-		deleteOnRollover: true,
-		crashRecoveryLookbackSeconds: undefined,
+	assert.deepEqual(parseZimbraSettings((await server.ask("settings")).stdout), {
+		redo: { enabled: true, deleteOnRollover: true, crashRecoveryLookbackSeconds: undefined },
+		otherStores: [{ name: "mbox2.example.net", services: ["mailbox"] }],
 	});
 	await server.script("zmprov", "echo 'ERROR: service.FAILURE (system failure)' >&2; exit 2");
 	const { code, stderr } = await server.ask("settings");

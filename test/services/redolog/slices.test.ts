@@ -12,13 +12,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { type LogHeader, parseHeader } from "../../../src/formats/redolog/header.ts";
-import { planReplay } from "../../../src/formats/redolog/replay-plan.ts";
-import { startAt } from "../../../src/formats/redolog/replayed-position.ts";
+import { planReplay } from "../../../src/formats/replay/plan.ts";
+import { startAt } from "../../../src/formats/replay/replayed-position.ts";
 import { zimbraPaths } from "../../../src/services/paths.ts";
 import { openReplayLogs } from "../../../src/services/redolog/log-files.ts";
 import { pause, writeSlice } from "../../../src/services/redolog/slice-writer.ts";
-import { play } from "../../formats/redolog/player.ts";
 import { samplesDirectory } from "../../formats/redolog/samples.ts";
+import { play } from "../../formats/replay/player.ts";
 
 function zimbraWithSamples() {
 	const home = mkdtempSync(join(tmpdir(), "slices-"));

@@ -4,7 +4,7 @@ import { once } from "node:events";
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { isAlive, type ProcessIdentity } from "../../../src/services/processes.ts";
+import { identify, isAlive, type ProcessIdentity } from "../../../src/services/processes.ts";
 import {
 	clearPidFile,
 	endPlayer,
@@ -170,13 +170,15 @@ test("a zmplayredo that an admin has started is not run beside, and its pid file
 	}
 });
 
-test("the processes of a run are killed by name", async () => {
-	await using host = await scriptedHost();
-	const child = spawn("sleep", ["600"], { env: { LIVE_SYNC_RUN: "kill-me" }, stdio: "ignore" });
-	await once(child, "spawn");
+test("the processes of a run are killed by name, and by number where they show no environment", async () => {
+	const named = spawn("sleep", ["600"], { env: { LIVE_SYNC_RUN: "kill-me" }, stdio: "ignore" });
+	const bare = spawn("sleep", ["600"], { env: {}, stdio: "ignore" });
+	await Promise.all([once(named, "spawn"), once(bare, "spawn")]);
 	await sleep(50);
 	assert.equal(playerProcesses("kill-me").length, 1);
-	await endPlayer("kill-me");
+	const seen = identify(bare.pid ?? 0);
+	assert.ok(seen);
+	await endPlayer({ token: "kill-me", processes: [seen] });
 	assert.deepEqual(playerProcesses("kill-me"), []);
-	assert.equal(host.home.length > 0, true);
+	assert.equal(isAlive(seen), false);
 });

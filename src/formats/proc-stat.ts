@@ -1,0 +1,31 @@
+/** What /proc/PID/stat tells of a process. Source: proc(5). */
+export type ProcessStat = {
+	/** of the executable, cut to 15 bytes */
+	readonly name: string;
+	readonly parent: number;
+	/**
+	 * A zombie has ended; but not one whose other threads are still there: they may be waiting for a
+	 * disk, and write when it answers.
+	 */
+	readonly alive: boolean;
+	/** clock ticks since boot */
+	readonly startTime: number;
+	/** of the process and of its children that were waited for, in clock ticks */
+	readonly cpuTime: number;
+};
+
+/** @param text the file's one line */
+export function parseStat(text: string): ProcessStat {
+	// The name in parentheses may hold blanks and parentheses itself. Field 3, the state, follows it.
+	const close = text.lastIndexOf(")");
+	const fields = text.slice(close + 2).split(" ");
+	const field = (number: number) => Number(fields[number - 3]);
+	const ended = fields[0] === "Z" || fields[0] === "X";
+	return {
+		name: text.slice(text.indexOf("(") + 1, close),
+		parent: field(4),
+		alive: !ended || field(20) > 1,
+		startTime: field(22),
+		cpuTime: field(14) + field(15) + field(16) + field(17),
+	};
+}

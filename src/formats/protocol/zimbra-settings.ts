@@ -1,0 +1,65 @@
+import { isCount, isRecord, parseJson } from "../json.ts";
+import type { ZimbraServer } from "../zimbra-servers.ts";
+
+/** Zimbra's redo log settings, from LDAP. Left out where LDAP did not say. */
+export type RedoSettings = {
+	/** zimbraRedoLogEnabled: without it there is nothing to follow */
+	readonly enabled?: boolean | undefined;
+	/** zimbraRedoLogDeleteOnRollover: with it a mirror that was away finds a gap */
+	readonly deleteOnRollover?: boolean | undefined;
+	/** zimbraRedoLogCrashRecoveryLookbackSec */
+	readonly crashRecoveryLookbackSeconds?: number | undefined;
+};
+
+export const redoAttributes = [
+	"zimbraRedoLogEnabled",
+	"zimbraRedoLogDeleteOnRollover",
+	"zimbraRedoLogCrashRecoveryLookbackSec",
+] as const;
+
+/** Reads what `zmprov gs SERVER ATTRIBUTE …` prints: a comment, and `name: value` lines. */
+export function readRedoAttributes(output: string): RedoSettings {
+	const find = (name: (typeof redoAttributes)[number]): string | undefined =>
+		new RegExp(`^${name}:[ \t]*(\\S+)[ \t]*$`, "m").exec(output)?.[1];
+	const flag = (value: string | undefined) => ({ TRUE: true, FALSE: false })[value ?? ""];
+	const seconds = Number(find("zimbraRedoLogCrashRecoveryLookbackSec") ?? Number.NaN);
+	return {
+		enabled: flag(find("zimbraRedoLogEnabled")),
+		deleteOnRollover: flag(find("zimbraRedoLogDeleteOnRollover")),
+		crashRecoveryLookbackSeconds: isCount(seconds) ? seconds : undefined,
+	};
+}
+
+/** Answer to `settings`: what `start` must know of the live server's installation. */
+export type ZimbraSettings = {
+	readonly redo: RedoSettings;
+	/** other servers of the installation that have a message store or a directory */
+	readonly otherStores: readonly ZimbraServer[];
+};
+
+export const formatZimbraSettings = ({ redo, otherStores }: ZimbraSettings): string =>
+	`${JSON.stringify({ settings: redo, otherStores })}\n`;
+
+/** Reads the answer; undefined for anything else. */
+export function parseZimbraSettings(text: string): ZimbraSettings | undefined {
+	const line = text.split("\n").find((each) => each.startsWith('{"settings":'));
+	const value = parseJson(line ?? "");
+	if (!isRecord(value) || !isRecord(value.settings)) return undefined;
+	const { enabled, deleteOnRollover, crashRecoveryLookbackSeconds } = value.settings;
+	if (!isOptionalFlag(enabled) || !isOptionalFlag(deleteOnRollover)) return undefined;
+	if (crashRecoveryLookbackSeconds !== undefined && !isCount(crashRecoveryLookbackSeconds)) {
+		return undefined;
+	}
+	const { otherStores } = value;
+	if (!Array.isArray(otherStores) || !otherStores.every(isServer)) return undefined;
+	return { redo: { enabled, deleteOnRollover, crashRecoveryLookbackSeconds }, otherStores };
+}
+
+const isServer = (value: unknown): value is ZimbraServer =>
+	isRecord(value) &&
+	typeof value.name === "string" &&
+	Array.isArray(value.services) &&
+	value.services.every((each) => typeof each === "string");
+
+const isOptionalFlag = (value: unknown): value is boolean | undefined =>
+	value === undefined || typeof value === "boolean";

@@ -1,0 +1,275 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { describe, Refusal } from "../../../errors.ts";
+import { comparePositions, type LogIdentity, sameLog } from "../../../formats/redolog/position.ts";
+import { retryDelay } from "../../../formats/replay/decision.ts";
+import type { ReplayedPosition } from "../../../formats/replay/replayed-position.ts";
+import { rewind } from "../../../formats/replay/rewind.ts";
+import { type LastRun, nextRunAt } from "../../../formats/replay/schedule.ts";
+import type { ReplayState } from "../../../formats/state.ts";
+import { type HeldLock, takeLock } from "../../../services/lock.ts";
+import { readRunRecord, writeRunRecord } from "../../../services/zimbra/run-record.ts";
+import { attemptReplay, located } from "./attempt.ts";
+import { listKept } from "./kept-operations.ts";
+import { openFlushedLogs } from "./logs.ts";
+import { readReplayed, writeReplayed } from "./position.ts";
+import type { Replayer, ReplayerParts, ReplayResult } from "./replayer.ts";
+import { outliveOrphan } from "./run.ts";
+import { refuseBesideMailboxd } from "./services.ts";
+
+const pollMs = 1000;
+const stoppedPollMs = 10_000;
+
+export function makeReplayer(parts: ReplayerParts): Replayer {
+	return new ReplayLoop(parts);
+}
+
+class ReplayLoop implements Replayer {
+	readonly #parts: ReplayerParts;
+	#state: ReplayState = {
+		phase: "idle",
+		runs: 0,
+		operations: 0,
+		failedOperations: 0,
+		operationsAtRisk: 0,
+	};
+	#idleAttempts = 0;
+
+	constructor(parts: ReplayerParts) {
+		this.#parts = parts;
+	}
+
+	get state(): ReplayState {
+		return this.#state;
+	}
+
+	async replay({
+		upTo,
+		signal,
+	}: {
+		readonly upTo: "settled" | "everything";
+		readonly signal: AbortSignal;
+	}): Promise<ReplayResult> {
+		const { settings } = this.#parts.config;
+		const startedAt = Date.now();
+		let result: ReplayResult;
+		{
+			await using lock = await this.#lock("replay", signal, settings.service_timeout);
+			this.#tell({ phase: "running" });
+			const idleAttempts = this.#idleAttempts;
+			try {
+				result = await attemptReplay(this.#parts, lock, { upTo, signal, idleAttempts });
+			} catch (error) {
+				this.#tell({ phase: "retrying" });
+				throw error;
+			}
+		}
+		await this.#account(result, startedAt);
+		return result;
+	}
+
+	async replayEverything(signal: AbortSignal): Promise<ReplayResult> {
+		const { service_timeout } = this.#parts.config.settings;
+		const deadline = performance.now() + service_timeout;
+		for (;;) {
+			const result = await this.replay({ upTo: "everything", signal });
+			if (result.kind === "up to date" || result.kind === "stopped") return result;
+			if (result.kind !== "retry") continue;
+			if (performance.now() + result.afterMs > deadline) return result;
+			this.#parts.log.warn({ why: result.why, afterMs: result.afterMs }, "replay did not begin");
+			await sleep(result.afterMs, undefined, { signal });
+		}
+	}
+
+	async keepReplaying(signal: AbortSignal): Promise<void> {
+		const { settings } = this.#parts.config;
+		const schedule = { intervalMs: settings.replay_interval, share: settings.replay_share };
+		let last: LastRun | undefined;
+		let notBefore = 0;
+		let failures = 0;
+		await this.#account({ kind: "up to date", position: await this.#position() }, Date.now());
+		while (!signal.aborted) {
+			await sleep(Math.min(pollMs, settings.replay_interval), undefined, { signal }).catch(
+				() => undefined,
+			);
+			if (signal.aborted) return;
+			await refuseBesideMailboxd(this.#parts);
+			if (performance.now() < Math.max(nextRunAt(last, schedule), notBefore)) continue;
+			if (!(await this.#hasNews())) continue;
+			const startedAt = performance.now();
+			try {
+				const result = await this.replay({ upTo: "settled", signal });
+				last = { startedAt, endedAt: performance.now() };
+				failures = 0;
+				notBefore = performance.now() + pauseAfter(result);
+			} catch (error) {
+				if (signal.aborted) return;
+				if (error instanceof Refusal) throw error;
+				const afterMs = retryDelay(failures++);
+				notBefore = performance.now() + afterMs;
+				this.#problem("trouble", `replay: ${describe(error)}`);
+			}
+		}
+	}
+
+	async cut(identity: LogIdentity, offset: number, signal: AbortSignal): Promise<void> {
+		const { config, log } = this.#parts;
+		const beyond = (log: LogIdentity, at: number) => sameLog(log, identity) && at > offset;
+		// Nearly every cut is of a torn record that no run has come to. Then receiving must not wait for
+		// the lock, which a run may hold for long; a run that begins now goes no further than what has
+		// settled, and the cut is no longer among that.
+		const untouched =
+			!beyond(...endOf(await readReplayed(config))) &&
+			!beyond(...endOf((await readRunRecord(config))?.next));
+		if (untouched) return;
+		await using _lock = await this.#lock("cut", signal, config.settings.link_timeout);
+		const position = await readReplayed(config);
+		const record = await readRunRecord(config);
+		const next = record?.next;
+		const recordToo = next !== undefined && beyond(next.log, next.offset);
+		if (!beyond(position.log, position.offset) && !recordToo) return;
+		await using opened = await openFlushedLogs(config, position);
+		const current = opened.logs.find((each) => sameLog(each.identity, identity));
+		if (current === undefined) return;
+		// A run of which nobody knows the end may have executed what is cut: as if it had.
+		if (record !== undefined && recordToo) {
+			const rewound = rewind(record.next, current, offset);
+			await writeRunRecord(config, { ...record, next: rewound.position });
+		}
+		const rewound = rewind(position, current, offset);
+		if (rewound.lost.length > 0) {
+			throw new Refusal(
+				"divergence",
+				`${rewound.lost.length} operations were replayed here that the live server has lost when it cut redo log ${identity.sequence} at ${offset}: ${rewound.lost
+					.slice(0, 5)
+					.map(({ id, name, mailboxId }) => `${name} ${id} in mailbox ${mailboxId}`)
+					.join(", ")}`,
+				"nothing was changed; this mirror has history of its own: docs/runbooks.md, divergence",
+			);
+		}
+		if (rewound.position === position) return;
+		await writeReplayed(config, rewound.position);
+		log.warn(
+			{ log: identity.sequence, offset, executed: rewound.position.executed.length },
+			"the live server has cut its log below what was replayed here; what it commits again is left out",
+		);
+		this.#parts.events.onReplayed(located(rewound.position));
+	}
+
+	/** Whether a look under the lock is worth it: more has settled, or a run has to be settled. */
+	async #hasNews(): Promise<boolean> {
+		const record = await readRunRecord(this.#parts.config);
+		if (record !== undefined) return record.phase !== "stopped" || this.#state.phase !== "stopped";
+		const settled = this.#parts.settled();
+		if (settled === undefined) return false;
+		const { log, offset } = await readReplayed(this.#parts.config);
+		return comparePositions(settled, { sequence: log.sequence, offset }) > 0;
+	}
+
+	async #position() {
+		return located(await readReplayed(this.#parts.config));
+	}
+
+	/** @param tellAfterMs a wait that is longer is told */
+	async #lock(purpose: string, signal: AbortSignal, tellAfterMs: number): Promise<HeldLock> {
+		const { config, log, events } = this.#parts;
+		let told = false;
+		const tell = (holder: string) => {
+			told = true;
+			events.onWait(holder);
+		};
+		try {
+			return await takeLock(config.base.lock, {
+				purpose,
+				signal,
+				log,
+				onLongWait: { afterMs: tellAfterMs, tell },
+				onOrphans: () =>
+					outliveOrphan(this.#parts, signal, () => tell("a replay run whose loop has died")),
+			});
+		} finally {
+			if (told) events.onWait(undefined);
+		}
+	}
+
+	/** Brings state, log and problems up to date with a result. */
+	async #account(result: ReplayResult, startedAt: number): Promise<void> {
+		const { events, log } = this.#parts;
+		const kept = await listKept(this.#parts.config);
+		const count = (kind: string) =>
+			kept.reduce((sum, lot) => sum + (lot.kind === kind ? lot.count : 0), 0);
+		const ran = result.kind !== "up to date" && result.kind !== "stopped";
+		const endedAt = Date.now();
+		const operations = result.kind === "replayed" ? result.operations : 0;
+		this.#idleAttempts = result.kind === "retry" ? this.#idleAttempts + 1 : 0;
+		this.#tell({
+			phase: phaseAfter(result),
+			runs: this.#state.runs + (ran ? 1 : 0),
+			operations: this.#state.operations + operations,
+			failedOperations: count("failed") + count("set aside") + count("left out"),
+			operationsAtRisk: count("at risk"),
+			...(ran && { lastRun: { endedAt, tookMs: endedAt - startedAt, operations } }),
+		});
+		switch (result.kind) {
+			case "up to date":
+			case "replayed":
+				events.onReplayed(result.position);
+				events.onProblem(undefined);
+				break;
+			case "retry":
+				this.#problem("trouble", `replay did not begin: ${result.why}`);
+				break;
+			case "re-run":
+				this.#problem("trouble", `replay ended, and nobody knows what it did: ${result.why}`);
+				break;
+			case "stopped":
+				events.onProblem({
+					code: "replay-stopped",
+					message: `replay has stopped: ${result.why}`,
+					hint: result.hint,
+					critical: true,
+				});
+		}
+		if (result.kind === "replayed") {
+			const { position, failed, setAside } = result;
+			const at = `${position.sequence}:${position.offset}`;
+			log.info(
+				{ position: at, operations, failed, setAside, tookMs: endedAt - startedAt },
+				"replayed",
+			);
+		}
+	}
+
+	#problem(code: string, message: string): void {
+		this.#parts.events.onProblem({ code, message, critical: false });
+	}
+
+	#tell(change: Partial<ReplayState>): void {
+		this.#state = { ...this.#state, ...change };
+		this.#parts.events.onState(this.#state);
+	}
+}
+
+/** The log and the offset of a position; of none, the beginning of nothing. */
+function endOf(position: ReplayedPosition | undefined): [LogIdentity, number] {
+	const nowhere = { serverId: "", sequence: -1, createTime: 0, timeline: 0 };
+	return position === undefined ? [nowhere, 0] : [position.log, position.offset];
+}
+
+function phaseAfter(result: ReplayResult): ReplayState["phase"] {
+	switch (result.kind) {
+		case "up to date":
+		case "replayed":
+			return "idle";
+		case "retry":
+		case "re-run":
+			return "retrying";
+		case "stopped":
+			return "stopped";
+	}
+}
+
+/** ms; the schedule of runs comes on top of it. */
+function pauseAfter(result: ReplayResult): number {
+	if (result.kind === "retry") return result.afterMs;
+	return result.kind === "stopped" ? stoppedPollMs : 0;
+}

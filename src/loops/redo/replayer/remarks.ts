@@ -1,0 +1,78 @@
+import { Refusal } from "../../../errors.ts";
+import { formatPosition } from "../../../formats/redolog/position.ts";
+import type { ReplayPlan, ReplayRemark } from "../../../formats/replay/plan.ts";
+import type { ReplayedPosition } from "../../../formats/replay/replayed-position.ts";
+import type { Config } from "../../../services/config.ts";
+import type { Logger } from "../../../services/log/logger.ts";
+
+const mostSaid = 20;
+
+/** What an admin must be told of a replay, beside what it executes. */
+export function sayRemarks(log: Logger, { remarks, remarkCount }: ReplayPlan): void {
+	for (const remark of remarks.slice(0, mostSaid)) {
+		log.warn(factsOf(remark), sentences[remark.kind]);
+	}
+	const more = remarkCount - Math.min(remarks.length, mostSaid);
+	if (more > 0) log.warn({ more }, "there is more to say of this part of the log");
+}
+
+const sentences: Record<ReplayRemark["kind"], string> = {
+	torn: "a closed redo log ends inside a record; what is torn was never committed",
+	gap: "a part of the redo log cannot be walked; zmplayredo is given it as it stands",
+	misread: "Zimbra's own reader takes an operation for another one",
+	"not executable": "Zimbra's own reader cannot read an operation back; it is not on this mirror",
+	"left out": "an operation is left out",
+	"link without blob": "the stored blob that a message links is in no log that is here",
+	contradicted:
+		"an operation was executed here, then cut on the live server, and is aborted there now",
+};
+
+function factsOf(remark: ReplayRemark): Record<string, unknown> {
+	switch (remark.kind) {
+		case "torn":
+			return { at: formatPosition(remark.place), bytes: remark.place.length };
+		case "gap":
+			return {
+				at: formatPosition(remark.place),
+				bytes: remark.place.length,
+				reason: remark.reason,
+			};
+		case "contradicted":
+			return { transaction: remark.id };
+		default: {
+			const { id, name, mailboxId, commit } = remark.operation;
+			return { transaction: id, operation: name, mailboxId, at: formatPosition(commit) };
+		}
+	}
+}
+
+/** Throws where the logs on this mirror are not those that the position speaks of. */
+export function throwWhereLogsEnd(
+	{ zimbra, base }: Config,
+	{ end, files }: ReplayPlan,
+	position: ReplayedPosition,
+): void {
+	switch (end.kind) {
+		case "done":
+		case "stuck": // the rest waits until the log is closed
+			return;
+		case "log missing":
+			if (files.length > 0) return; // up to there it can go on
+			throw new Refusal(
+				"archive-gone",
+				`redo log ${end.sequence}, which is to be replayed next, is neither in ${zimbra.archive} nor ${zimbra.currentLog}`,
+				`put the archive of sequence ${end.sequence} back into ${zimbra.archive}, from the live server or its backup; if it is nowhere, the mirror must be copied anew: docs/runbooks.md, initial copy`,
+			);
+		case "log altered":
+		case "log shorter":
+			throw new Refusal(
+				"log-altered",
+				`redo log ${position.log.sequence} in ${zimbra.redolog} is not the one that was replayed up to ${position.offset} (${base.replayed}): ${
+					end.kind === "log shorter"
+						? `it has only ${end.length} bytes`
+						: `it should be of ${new Date(end.expected.createTime).toISOString()}`
+				}`,
+				"nothing is replayed; docs/runbooks.md, divergence",
+			);
+	}
+}

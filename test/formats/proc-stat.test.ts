@@ -1,0 +1,19 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { parseStat } from "../../src/formats/proc-stat.ts";
+
+const line = (state: string, threads: number, name = "java") =>
+	`4242 (${name}) ${state} 1 4242 4242 0 -1 4227084 2957 6555 3 0 40 3 20 7 20 0 ${threads} 0 2424100 0 0 0`;
+
+test("a process as proc(5) shows it, whatever its name", () => {
+	const shown = { name: "java", parent: 1, alive: true, startTime: 2424100, cpuTime: 70 };
+	assert.deepEqual(parseStat(line("S", 80)), shown);
+	const odd = "a) Z (b 1 2";
+	assert.deepEqual(parseStat(line("R", 1, odd)), { ...shown, name: odd });
+});
+
+test("a zombie has ended, but not while one of its threads is still at work", () => {
+	assert.equal(parseStat(line("Z", 1)).alive, false);
+	assert.equal(parseStat(line("X", 0)).alive, false);
+	assert.equal(parseStat(line("Z", 2)).alive, true);
+});

@@ -1,0 +1,45 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { pino } from "pino";
+import { Refusal } from "../../src/errors.ts";
+import { Problems } from "../../src/loops/problems.ts";
+
+function make() {
+	const lines: { level: number; msg: string }[] = [];
+	const log = pino({ base: null }, { write: (line) => lines.push(JSON.parse(line)) });
+	const problems = new Problems<"disk" | "link">(log);
+	const told = () => lines.splice(0).map(({ level, msg }) => `${level} ${msg}`);
+	return { problems, told };
+}
+
+const full = (free: number) =>
+	({ code: "disk-space", message: `${free} MiB free`, critical: false }) as const;
+
+test("a condition that lasts is told once and when it ends; status has the figures of the moment", () => {
+	const { problems, told } = make();
+	problems.note("disk", full(300));
+	problems.note("disk", full(299));
+	problems.note("disk", full(299));
+	assert.deepEqual(told(), ["40 disk: 300 MiB free"]);
+	const [shown] = problems.list();
+	assert.equal(shown?.message, "299 MiB free");
+	problems.resolved("disk");
+	problems.resolved("disk");
+	assert.deepEqual(told(), ["30 disk: mended"]);
+	assert.deepEqual(problems.list(), []);
+});
+
+test("when it has become another condition that is told, since when stays", () => {
+	const { problems, told } = make();
+	problems.report("link", new Error("connection refused"));
+	const since = problems.list()[0]?.since;
+	problems.report("link", new Refusal("both-mirrors", "it runs there too", "stop it"));
+	assert.deepEqual(told(), ["40 link: connection refused", "50 link: it runs there too"]);
+	const [shown] = problems.list();
+	assert.deepEqual(
+		[shown?.code, shown?.critical, shown?.hint, shown?.since],
+		["both-mirrors", true, "stop it", since],
+	);
+	problems.note("disk", full(1));
+	assert.equal(problems.list().length, 2);
+});

@@ -1,0 +1,228 @@
+import assert from "node:assert/strict";
+import { readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+import { lookbackEndsAt } from "../../../../src/loops/redo/replayer/look-back.ts";
+import { readReplayed } from "../../../../src/loops/redo/replayer/position.ts";
+import { takeLock } from "../../../../src/services/lock.ts";
+import { accountFile } from "../../../pair/store/accounts.ts";
+import { until } from "../../../pair/until.ts";
+import { type Mirror, makeMirror, replayedAt, users } from "./mirror.ts";
+
+const [user1, user2] = users;
+const { signal } = new AbortController();
+
+/** Lets `zmprov ga <id>` answer on the mirror as where the account of user2 has not arrived. */
+function withoutUser2({ pair: { a, b } }: Mirror): void {
+	const [, second] = JSON.parse(readFileSync(a.path(accountFile), "utf8")).accounts;
+	const real = b.path("bin/zmprov.real");
+	writeFileSync(real, readFileSync(b.path("bin/zmprov")), { mode: 0o755 });
+	writeFileSync(
+		b.path("bin/zmprov"),
+		`#!/bin/sh
+case "$*" in
+*"ga ${second.id}"*) echo "ERROR: account.NO_SUCH_ACCOUNT (no such account: ${second.id})" >&2; exit 2;;
+*" ga "*) echo "zimbraId: $3"; exit 0;;
+*) exec "$0.real" "$@";;
+esac
+`,
+		{ mode: 0o755 },
+	);
+}
+
+test("LDAP first: beyond the LDAP copy, operations of an account that is not there are set aside and named", async () => {
+	await using mirror = await makeMirror();
+	const { a } = mirror.pair;
+	await a.mailbox.deliver({ to: [user1] });
+	await mirror.follow();
+	mirror.limits.coverage = await a.mailbox.position();
+	withoutUser2(mirror);
+	await a.mailbox.deliver({ to: [user2] });
+	await a.mailbox.deliver({ to: users });
+	assert.equal((await mirror.follow()).kind, "up to date");
+
+	const [lot] = readdirSync(mirror.config.base.failed).filter((name) => name.endsWith("set-aside"));
+	const directory = join(mirror.config.base.failed, lot ?? "");
+	const lines = readFileSync(join(directory, "operations.tsv"), "utf8").trim().split("\n").slice(1);
+	const names = lines.map((line) => line.split("\t")[1]);
+	assert.deepEqual(names, ["CreateMailbox", "CreateMessage", "CreateMessage"]);
+	assert.ok(
+		mirror.logged.some(({ msg, accountId }) => /not in the local LDAP/.test(msg) && accountId),
+	);
+	const missing = (await mirror.differences()).filter((each) => !each.endsWith(": missing"));
+	assert.deepEqual(missing, [], "everybody else's mail is there");
+
+	// When the account has come, by command: the kept log has the shared blob too.
+	await mirror.pair.b.mustRun("zmplayredo", "--logfiles", join(directory, "redo.log"));
+	assert.deepEqual(await mirror.differences(), []);
+	assert.deepEqual(mirror.notOnce(), []);
+});
+
+test("whether an account is there cannot be asked: nothing is guessed, nothing is replayed", async () => {
+	await using mirror = await makeMirror({ settings: { zmprov_command: "/bin/false" } });
+	const start = await replayedAt(mirror);
+	mirror.limits.coverage = start;
+	await mirror.pair.a.mailbox.deliver({ to: [user1] });
+	await assert.rejects(mirror.follow(), /whether account .* is there is not known/);
+	assert.deepEqual(await replayedAt(mirror), start);
+});
+
+test("a mailbox that has another id here stops replay before anything is executed", async () => {
+	await using mirror = await makeMirror();
+	const { a, b } = mirror.pair;
+	await b.mustRun("ldap", "start");
+	await b.mustRun("mysql.server", "start");
+	writeFileSync(b.path("bin/mysql.real"), readFileSync(b.path("bin/mysql")), { mode: 0o755 });
+	writeFileSync(
+		b.path("bin/mysql"),
+		`#!/bin/sh\ncase "$*" in *account_id*) echo 4711;; *) exec "$0.real" "$@";; esac\n`,
+		{ mode: 0o755 },
+	);
+	await a.mailbox.deliver({ to: [user1] });
+	await assert.rejects(mirror.follow(), /mailbox id conflict: account .* has mailbox 4711 here/);
+	assert.deepEqual(b.executions(), []);
+});
+
+test("a mailbox id conflict in the log of a run: critical, position unmoved, not run again", async () => {
+	await using mirror = await makeMirror();
+	const { a, b } = mirror.pair;
+	// Something but replay has made a mailbox here, and the database cannot be asked before the run.
+	await b.startZimbra();
+	await b.mailbox.deliver({ to: [user2] });
+	await b.mustRun("zmmailboxdctl", "stop");
+	for (const name of readdirSync(mirror.config.zimbra.archive)) {
+		rmSync(join(mirror.config.zimbra.archive, name));
+	}
+	writeFileSync(b.path("bin/mysql.real"), readFileSync(b.path("bin/mysql")), { mode: 0o755 });
+	writeFileSync(
+		b.path("bin/mysql"),
+		`#!/bin/sh\ncase "$*" in *SELECT*) exit 1;; *) exec "$0.real" "$@";; esac\n`,
+		{ mode: 0o755 },
+	);
+	const start = await replayedAt(mirror);
+	await a.mailbox.deliver({ to: [user1] });
+	await a.mailbox.deliver({ to: [user2] });
+	const result = await mirror.follow();
+	assert.equal(result.kind, "stopped");
+	assert.match(result.kind === "stopped" ? result.why : "", /mailbox id conflict/);
+	assert.deepEqual(await replayedAt(mirror), start);
+	assert.equal(mirror.problems.at(-1)?.code, "replay-stopped");
+});
+
+test("live cut below what was replayed: what it commits again is left out, once stays once", async () => {
+	await using mirror = await makeMirror();
+	const { a } = mirror.pair;
+	await a.mailbox.deliver({ to: [user1] });
+	const open = await a.mailbox.begin({ to: [user1] });
+	const before = await a.mailbox.position();
+	await open.commit();
+	await mirror.follow();
+	// Power loss on the live server takes the commit record; its recovery commits the transaction again.
+	const { log } = await readReplayed(mirror.config);
+	await mirror.replayer.cut({ ...log, sequence: before.sequence }, before.offset, signal);
+	truncateSync(mirror.config.zimbra.currentLog, before.offset);
+	assert.deepEqual(await replayedAt(mirror), before);
+	assert.equal((await readReplayed(mirror.config)).executed.length, 1);
+	assert.equal((await mirror.follow()).kind, "up to date");
+	assert.deepEqual(mirror.notOnce(), []);
+	assert.equal((await readReplayed(mirror.config)).executed.length, 0);
+});
+
+test("live cut that takes a change record which was executed here: divergence, nothing changed", async () => {
+	await using mirror = await makeMirror();
+	const { a } = mirror.pair;
+	await a.mailbox.deliver({ to: [user1] });
+	const before = await a.mailbox.position();
+	await a.mailbox.deliver({ to: [user2] });
+	await mirror.follow();
+	const end = await replayedAt(mirror);
+	const { log } = await readReplayed(mirror.config);
+	await assert.rejects(mirror.replayer.cut(log, before.offset, signal), { code: "divergence" });
+	assert.deepEqual(await replayedAt(mirror), end);
+});
+
+/** One mail is replayed; then somebody else holds the lock for long. */
+async function replayedAndHeld(mirror: Mirror) {
+	const { config, log, pair } = mirror;
+	await pair.a.mailbox.deliver({ to: [user1] });
+	await mirror.follow();
+	const end = await replayedAt(mirror);
+	const { log: identity } = await readReplayed(config);
+	const lock = await takeLock(config.base.lock, { purpose: "a long run", signal, log });
+	return { end, identity, lock };
+}
+
+test("live cut of what no run has come to: receiving does not wait while another holds the lock", async () => {
+	await using mirror = await makeMirror();
+	const { end, identity, lock } = await replayedAndHeld(mirror);
+	await using _run = lock;
+	await mirror.replayer.cut(identity, end.offset, signal);
+	assert.deepEqual(await replayedAt(mirror), end);
+});
+
+test("live cut below what was replayed waits for the lock, says for whom, and ends with its loop", async () => {
+	await using mirror = await makeMirror({ settings: { link_timeout: "500ms" } });
+	const { end, identity, lock } = await replayedAndHeld(mirror);
+	await using _run = lock;
+	const loop = new AbortController();
+	const cut = mirror.replayer.cut(identity, end.offset - 1, loop.signal);
+	await until("it is told", () => mirror.waits.length > 0);
+	assert.match(mirror.waits[0] ?? "", /^process \d+ \(a long run\)$/);
+	loop.abort(new Error("the loop ends"));
+	await assert.rejects(cut, { message: "the loop ends" });
+	assert.equal(mirror.waits.at(-1), undefined);
+	assert.deepEqual(await replayedAt(mirror), end);
+});
+
+test("row 'promote right after the last commit': when Zimbra's start-up recovery executes nothing again is told", async () => {
+	await using mirror = await makeMirror();
+	assert.equal(await lookbackEndsAt(mirror.config), undefined);
+	const begun = Date.now();
+	await mirror.pair.a.mailbox.deliver({ to: [user1] });
+	mirror.ship();
+	const ends = (await lookbackEndsAt(mirror.config)) ?? 0;
+	assert.ok(ends >= begun + 10_000 && ends <= Date.now() + 10_001);
+});
+
+test("a running mirror replays what has settled every replay_interval, until it is asked to stop", async () => {
+	await using mirror = await makeMirror({
+		settings: { replay_interval: "300ms", replay_share: "100" },
+	});
+	const { a } = mirror.pair;
+	const stop = new AbortController();
+	const running = mirror.replayer.keepReplaying(stop.signal);
+	for (let i = 0; i < 3; i++) {
+		await a.mailbox.deliver({ to: [user1] });
+		mirror.ship();
+		const end = await a.mailbox.position();
+		mirror.limits.settled = end;
+		await until("it is replayed", async () => (await replayedAt(mirror)).offset === end.offset);
+	}
+	stop.abort();
+	await running;
+	assert.deepEqual(mirror.notOnce(), []);
+	assert.deepEqual(await mirror.differences(), []);
+});
+
+test("a running mirror whose database cannot start tries again later, and says so", async () => {
+	await using mirror = await makeMirror({
+		settings: { replay_interval: "300ms", replay_share: "100", service_timeout: "1s" },
+	});
+	const { a, b } = mirror.pair;
+	b.startFails("mysql", true);
+	await a.mailbox.deliver({ to: [user1] });
+	mirror.ship();
+	mirror.limits.settled = await a.mailbox.position();
+	const stop = new AbortController();
+	const running = mirror.replayer.keepReplaying(stop.signal);
+	await until("it is said", () =>
+		/mysql did not start/.test(mirror.problems.at(-1)?.message ?? ""),
+	);
+	assert.equal(mirror.replayer.state.phase, "retrying");
+	b.startFails("mysql", false);
+	await until("it is mended", async () => mirror.replayer.state.operations > 0);
+	stop.abort();
+	await running;
+	assert.equal(mirror.problems.at(-1), undefined);
+	assert.deepEqual(mirror.notOnce(), []);
+});

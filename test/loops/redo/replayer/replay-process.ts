@@ -1,0 +1,16 @@
+/** Replays everything in a process of its own, for tests that kill it. argv: live_sync.conf */
+import { pino } from "pino";
+import { makeReplayer } from "../../../../src/loops/redo/replayer/loop.ts";
+import { loadConfig } from "../../../../src/services/config.ts";
+import { makeRun } from "../../../../src/services/run.ts";
+
+const config = await loadConfig(process.argv[2] ?? "");
+const replayer = makeReplayer({
+	config,
+	run: makeRun(config.settings),
+	log: pino({ level: "silent" }),
+	settled: () => undefined,
+	coverage: async () => "all",
+	events: { onState: () => {}, onReplayed: () => {}, onWait: () => {}, onProblem: () => {} },
+});
+await replayer.replayEverything(new AbortController().signal);
