@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { RedoState } from "../../src/formats/state.ts";
 import { countExecutions } from "../pair/committed.ts";
+import { endsSoon } from "../pair/ends-soon.ts";
 import type { Host } from "../pair/host.ts";
 import { createPair, type Pair } from "../pair/pair.ts";
 import { replayAtOnce } from "../pair/replay-at-once.ts";
@@ -199,6 +200,8 @@ async function main(): Promise<number> {
 		account.bad("something is missing, or was executed twice");
 	} catch (error) {
 		account.bad(String(error));
+	} finally {
+		endsSoon();
 	}
 	return 1;
 }

@@ -11,6 +11,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { Traffic } from "../demo/traffic.ts";
 import { caughtUp, killLoops, liveSyncd, quick, redoState } from "../e2e/support.ts";
 import { countExecutions } from "../pair/committed.ts";
+import { endsSoon } from "../pair/ends-soon.ts";
 import { createPair, type Pair } from "../pair/pair.ts";
 import { replayAtOnce } from "../pair/replay-at-once.ts";
 import { compareStores } from "../pair/store-dump.ts";
@@ -122,3 +123,4 @@ async function report({ a, b }: Pair): Promise<boolean> {
 
 await using pair = await createPair({ ldap: true, proxy: true, settings: quick });
 process.exitCode = (await drill(pair)) ? 0 : 1;
+endsSoon();

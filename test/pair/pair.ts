@@ -59,8 +59,9 @@ export class Pair {
 		for (const name of this.#signals) process.off(name, this.#interrupted);
 		this.a.mailbox.disconnect();
 		this.b.mailbox.disconnect();
-		for (const link of Object.values(this.#links ?? {})) await link[Symbol.asyncDispose]();
+		// First the processes: with nobody at the other end, no connection can keep a proxy open.
 		this.#sweep();
+		for (const link of Object.values(this.#links ?? {})) await link[Symbol.asyncDispose]();
 	}
 
 	/** The ways to the hosts, where `proxy` was asked for: `toA` is the one that mirror b uses. */
