@@ -40,10 +40,27 @@ export class LagClock {
 		const last = this.#samples.at(-1);
 		if (last === undefined) return undefined;
 		if (comparePositions(position, last.position) >= 0) {
-			const silentMs = now - last.at;
-			return silentMs <= this.#freshMs ? 0 : silentMs / 1000;
+			return this.#isFresh(last, now) ? 0 : (now - last.at) / 1000;
 		}
 		const at = this.#samples.findLast((s) => comparePositions(s.position, position) <= 0)?.at;
 		return at === undefined ? undefined : (now - at) / 1000;
+	}
+
+	/**
+	 * Bytes that are missing at `position`. Undefined where it cannot be known: nothing was heard, or
+	 * nothing lately and all that was there then is here; or there are files in between.
+	 */
+	lagBytes(position: Position, now: number): number | undefined {
+		const last = this.#samples.at(-1);
+		if (last === undefined) return undefined;
+		const { sequence, offset } = last.position;
+		if (comparePositions(position, last.position) >= 0) {
+			return this.#isFresh(last, now) ? 0 : undefined;
+		}
+		return position.sequence === sequence ? offset - position.offset : undefined;
+	}
+
+	#isFresh({ at }: Sample, now: number): boolean {
+		return now - at <= this.#freshMs;
 	}
 }

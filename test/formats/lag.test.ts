@@ -45,3 +45,13 @@ test("a long outage keeps the oldest sample, in bounded room", () => {
 	for (let i = 0; i < 100_000; i++) lag.heard(at(i), i * 1000);
 	assert.equal(lag.lagSeconds(at(0), 100_000_000), 100_000);
 });
+
+test("missing bytes: none only while a heartbeat is fresh, and unknown across files", () => {
+	const lag = new LagClock(2000);
+	assert.equal(lag.lagBytes(at(100), 1000), undefined);
+	lag.heard(at(100), 1000);
+	assert.equal(lag.lagBytes(at(100), 2000), 0);
+	assert.equal(lag.lagBytes(at(100), 11_000), undefined);
+	assert.equal(lag.lagBytes(at(40), 11_000), 60);
+	assert.equal(lag.lagBytes(at(40, 0), 2000), undefined);
+});

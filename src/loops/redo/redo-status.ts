@@ -1,6 +1,6 @@
 import { LagClock } from "../../formats/lag.ts";
 import type { LogPosition } from "../../formats/protocol/messages.ts";
-import { comparePositions, formatPosition, type Position } from "../../formats/redolog/position.ts";
+import { formatPosition, type Position } from "../../formats/redolog/position.ts";
 import type { LinkPhase, RedoState, ReplayState } from "../../formats/state.ts";
 import { type Moment, now } from "../../services/clock.ts";
 import type { Logger } from "../../services/log/logger.ts";
@@ -83,7 +83,6 @@ export class RedoStatus {
 
 	snapshot(): RedoState {
 		const at = now();
-		const live = this.#live?.position;
 		const flushed = this.#flushed;
 		const lag = (position: Position | undefined) =>
 			position === undefined ? undefined : this.#lag.lagSeconds(position, at.monotonic);
@@ -99,7 +98,7 @@ export class RedoStatus {
 			replayed: plain(this.#replayed),
 			live: this.#live,
 			heardAt: this.#heardAt,
-			flushLagBytes: lagBytes(flushed, live),
+			flushLagBytes: flushed && this.#lag.lagBytes(flushed, at.monotonic),
 			flushLagSeconds: lag(flushed),
 			replay: { ...this.#replay, lagSeconds: lag(this.#replayed) },
 			problems: this.problems.list(),
@@ -108,18 +107,11 @@ export class RedoStatus {
 
 	#judgePhase(): void {
 		if (this.#phase === "stopped" || this.#phase === "waiting") return;
-		const bytes = lagBytes(this.#flushed, this.#live?.position);
+		const bytes = this.#flushed && this.#lag.lagBytes(this.#flushed, now().monotonic);
 		if (bytes === undefined) return;
 		if (bytes <= streamingBytes) this.setPhase("streaming");
 		else if (this.#phase === "connecting") this.setPhase("catching up");
 	}
-}
-
-/** Bytes that are missing; undefined across files, whose sizes are not known. */
-function lagBytes(at: Position | undefined, live: Position | undefined): number | undefined {
-	if (at === undefined || live === undefined) return undefined;
-	if (comparePositions(at, live) >= 0) return 0;
-	return at.sequence === live.sequence ? live.offset - at.offset : undefined;
 }
 
 const plain = (position: Position | undefined): Position | undefined =>
