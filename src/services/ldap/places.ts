@@ -1,8 +1,9 @@
-import { lstat, readlink, stat } from "node:fs/promises";
+import { lstat, readdir, readlink, rm, stat } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
+import { hasCode } from "../../errors.ts";
 import type { Generation } from "../../formats/ldap/swap-plan.ts";
 import type { Config } from "../config.ts";
-import { isThere, makeDirectory } from "../files.ts";
+import { isThere, makeDirectory, renameDurably } from "../files.ts";
 
 /** Where the mirror keeps its copies; all on the file system of data/ldap, to be renamed into place. */
 export type LdapPlaces = Readonly<Record<Generation, string>> & {
@@ -59,6 +60,39 @@ const generations = ["current", "next", "previous", "discarded", "refused"] as c
 
 export async function presentGenerations(places: LdapPlaces): Promise<Set<Generation>> {
 	const present = new Set<Generation>();
-	for (const name of generations) if (await isThere(places[name])) present.add(name);
+	for (const name of generations) {
+		if ((await isThere(places[name])) && !(await isShell(places[name]))) present.add(name);
+	}
 	return present;
+}
+
+/** Renames one generation durably; a shell in its way is removed. */
+export async function renameGeneration(from: string, to: string): Promise<void> {
+	for (let attempt = 1; ; attempt++) {
+		if (await isShell(to)) await rm(to, { recursive: true, force: true });
+		try {
+			return await renameDurably(from, to);
+		} catch (error) {
+			if (!hasCode(error, "ENOTEMPTY", "EEXIST") || attempt === 5 || !(await isShell(to)))
+				throw error;
+		}
+	}
+}
+
+/**
+ * Directories without a file, but for what a run of slapd leaves: no generation. Zimbra's `ldap` makes
+ * data/ldap/state/run at each call, `status` too, so data/ldap comes back while it is renamed away.
+ * Source: zm-core-utils, src/bin/ldap.production.
+ */
+async function isShell(path: string): Promise<boolean> {
+	const state = join(path, "state");
+	try {
+		const entries = await readdir(path, { recursive: true, withFileTypes: true });
+		return entries.every(
+			(entry) => entry.isDirectory() || `${entry.parentPath}/`.startsWith(`${state}/`),
+		);
+	} catch (error) {
+		if (hasCode(error, "ENOENT")) return false;
+		throw error;
+	}
 }
