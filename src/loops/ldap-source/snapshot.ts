@@ -1,10 +1,10 @@
 import { randomUUID } from "node:crypto";
-import { chmod, chown, copyFile, mkdir, rename, rm, stat } from "node:fs/promises";
+import { chmod, chown, copyFile, mkdir, rename, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { hasCode } from "../../errors.ts";
 import type { SnapshotAnswer } from "../../formats/ldap/wire.ts";
 import type { Config } from "../../services/config.ts";
-import { isThere, makeDirectory } from "../../services/files.ts";
+import { isThere, makeDirectory, readIfThere } from "../../services/files.ts";
 import { checkRoom, describeContents } from "../../services/ldap/copies.ts";
 import {
 	environmentsOf,
@@ -31,6 +31,8 @@ export type LdapSource = {
 	readonly config: Config;
 	/** of this server's history, for the coverage */
 	readonly timeline: number;
+	/** the connection for which it works; what it asked for is of no use to another one */
+	readonly client: string;
 	readonly log: Logger;
 	readonly signal: AbortSignal;
 };
@@ -62,6 +64,7 @@ export async function takeSnapshot(source: LdapSource): Promise<SnapshotAnswer> 
 	await removeAll(places.making, places.old);
 	try {
 		const answer = await make(run, source, databases, places.making);
+		await writeFile(places.owner, source.client);
 		if (await isThere(places.current)) await rename(places.current, places.old);
 		await rename(places.making, places.current);
 		return { ...answer, directory: places.current };
@@ -70,19 +73,24 @@ export async function takeSnapshot(source: LdapSource): Promise<SnapshotAnswer> 
 	}
 }
 
-/** Removes the snapshot, unless one was made since `lastUse` (ms): then somebody else wants it. */
+/**
+ * Removes the snapshot that this client asked for, however shortly before it was gone; and any that was
+ * made before `lastUse` (ms). Another one is wanted by somebody else.
+ */
 export async function removeSnapshot(source: LdapSource, lastUse: number): Promise<void> {
-	const { config, log } = source;
+	const { client, config, log } = source;
 	const places = snapshotPlaces(config.base);
 	const made = await stat(places.current).catch(() => undefined);
-	if (made === undefined || made.ctimeMs > lastUse) return;
+	if (made === undefined) return;
+	const ours = (await readIfThere(places.owner)) === client;
+	if (!ours && made.ctimeMs > lastUse) return;
 	await using _lock = await takeLock(places.lock, {
 		purpose: "ldap snapshot removal",
 		signal: AbortSignal.timeout(1000),
 		log,
 	});
 	const still = await stat(places.current).catch(() => undefined);
-	if (still?.ino === made.ino) await removeAll(places.current);
+	if (still?.ino === made.ino) await removeAll(places.current, places.owner);
 }
 
 async function make(
@@ -131,13 +139,14 @@ async function make(
 	};
 }
 
-/** The directories of data/ldap with their modes, without what is in them. */
+/** data/ldap and its directories with their modes, without what is in them. */
 async function copyDirectories(root: string, target: string): Promise<void> {
 	await mkdir(target, { mode: 0o700 });
 	for (const path of (await listTree(root)).directories) {
 		await mkdir(join(target, path), { recursive: true });
 		await copyRights(await stat(join(root, path)), join(target, path));
 	}
+	await copyRights(await stat(root), target);
 }
 
 /**

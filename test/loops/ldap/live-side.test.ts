@@ -58,6 +58,17 @@ test("a black-holed link is noticed at both ends, and nothing stays behind on th
 	assert.deepEqual(a.strayProcesses(), []);
 });
 
+test("a mirror that dies right after its snapshot was made leaves none on the live server", async () => {
+	// It is not heard of between the snapshot and its death.
+	await using pair = await ldapPair({
+		settings: { heartbeat_interval: "10s", link_timeout: "30s" },
+	});
+	const { a, b } = pair;
+	assert.equal(await startLoop(b, "ldap-round:after-pull").ended, "SIGKILL");
+	await waitFor("the end of the live side", b, () => readdirSync(placeOf(a)).length === 0);
+	assert.deepEqual(a.strayProcesses(), []);
+});
+
 test("an mdb_copy that does not end well leaves no reader in the live database", async () => {
 	await using pair = await ldapPair({
 		ldap: { writemap: true, entries: 300 },
