@@ -105,10 +105,12 @@ async function make(
 	// In this order: a change that an operation before this position needed is in the copy.
 	const { coverage, clock } = await readCoverage(config.zimbra, source.timeline);
 	const before = await readEnvironments(root, environments);
-	const size = [...before.values()].reduce((sum, each) => sum + copySize(each), 0);
+	let size = [...before.values()].reduce((sum, each) => sum + copySize(each), 0);
+	// Backups that lie there, too: ldap.bak, hdb.prev.
+	for (const path of (await listTree(root)).files) size += (await sizeOf(join(root, path))) ?? 0;
 	await checkRoom(config.base.ldap, size, config.settings.disk_floor);
 
-	await copyDirectories(root, target);
+	await copyDirectories(root, environments, target);
 	const files = await copyFiles(source, databases, target, async () => {
 		for (const place of environments) await copyEnvironment(run, source, place, target);
 	});
@@ -140,9 +142,18 @@ async function make(
 }
 
 /** data/ldap and its directories with their modes, without what is in them. */
-async function copyDirectories(root: string, target: string): Promise<void> {
+async function copyDirectories(
+	root: string,
+	environments: readonly string[],
+	target: string,
+): Promise<void> {
 	await mkdir(target, { mode: 0o700 });
-	for (const path of (await listTree(root)).directories) {
+	// A database may lie behind a link, on another disk; its copy lies with the others.
+	const linked = environments.flatMap((place) => {
+		const parts = place.split("/");
+		return parts.map((_, index) => parts.slice(0, index + 1).join("/"));
+	});
+	for (const path of new Set([...(await listTree(root)).directories, ...linked])) {
 		await mkdir(join(target, path), { recursive: true });
 		await copyRights(await stat(join(root, path)), join(target, path));
 	}
@@ -226,6 +237,9 @@ async function copyRights(
 	if (process.getuid?.() === 0) await chown(path, rights.uid, rights.gid);
 	await chmod(path, rights.mode & 0o7777);
 }
+
+const sizeOf = async (path: string): Promise<number | undefined> =>
+	(await stat(path).catch(() => undefined))?.size;
 
 async function removeAll(...paths: string[]): Promise<void> {
 	for (const path of paths) await rm(path, { recursive: true, force: true });

@@ -5,7 +5,9 @@ import {
 	mkdirSync,
 	readdirSync,
 	readFileSync,
+	renameSync,
 	symlinkSync,
+	truncateSync,
 	writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
@@ -100,6 +102,29 @@ test("with too little room on the live server no copy is begun, and it is said",
 	const problem = await waitFor("the problem", b, () => readState(b)?.problems[0]);
 	assert.match(problem.message, /live_sync\/ldap: \d+ MiB free.*disk_floor/);
 	assert.equal(existsSync(placeOf(a, "snapshot")), false);
+
+	// A backup that was left in data/ldap is copied too.
+	const backup = a.path("data/ldap/ldap.bak");
+	writeFileSync(backup, "");
+	truncateSync(backup, 8 * 1024 ** 4);
+	configureAnew(a, "disk_floor", "1M");
+	await waitFor("the other problem", b, () =>
+		readState(b)?.problems.some(({ message }) => /a copy of LDAP takes 83886\d+ MiB/.test(message)),
+	);
+	assert.equal(existsSync(placeOf(a, "snapshot")), false);
+});
+
+test("a database behind a link, on another disk, is copied like any other", async () => {
+	await using pair = await ldapPair();
+	const { a, b } = pair;
+	await a.mustRun("ldap", "stop");
+	renameSync(a.path("data/ldap/mdb"), join(a.directory, "other-disk"));
+	symlinkSync(join(a.directory, "other-disk"), a.path("data/ldap/mdb"));
+	await a.mustRun("ldap", "start");
+	await using _loop = await startFollowing(b);
+	await new Directory(a).addAccount("linked");
+	await waitFor("the account", b, () => new Directory(b).hasAccount("linked"));
+	assert.equal(await checkWhole(b), await checkWhole(a));
 });
 
 test("without mdb_copy the files are copied until nothing changes meanwhile", async () => {
