@@ -3,6 +3,7 @@ import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync }
 import { join } from "node:path";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import { writeRole } from "../../../src/services/role.ts";
 import type { Host } from "../../pair/host.ts";
 import {
 	checkWhole,
@@ -183,6 +184,29 @@ test("an LDAP of the mirror that does not start is said, and a copy with which i
 	await new Directory(a).addAccount("next");
 	await waitFor("the account", b, () => new Directory(b).hasAccount("next"));
 	await waitFor("the problem's end", b, () => readState(b)?.problems.length === 0);
+});
+
+test("invariant 7: on a server that was made the live one the loop withdraws and leaves its LDAP alone", async () => {
+	await using pair = await ldapPair();
+	const { a, b } = pair;
+	const role = b.path("live_sync/status/role.json");
+	const first = await startFollowing(b);
+	const good = installedCopy(b)?.id;
+	const slapd = b.servicePid("ldap");
+
+	await writeRole(role, { version: 1, role: "live", timeline: 2, since: 0 });
+	await new Directory(a).addAccount("later");
+	assert.equal(await first.ended, 1);
+	assert.match(readLog(b), /this server was made the live one .* its LDAP is left alone/);
+
+	// Nobody has told us, but mailboxd runs.
+	rmSync(role);
+	await b.mustRun("mysql.server", "start");
+	await b.mustRun("zmmailboxdctl", "start");
+	assert.equal(await startLoop(b).ended, 1);
+	assert.match(readLog(b), /mailboxd runs on this server, process \d+/);
+	assert.equal(installedCopy(b)?.id, good);
+	assert.equal(b.servicePid("ldap"), slapd);
 });
 
 /** How many snapshots were asked of a live server. */

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { chmodSync, existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import type { Host } from "../../pair/host.ts";
@@ -132,6 +132,41 @@ test("a slapd that somebody starts in the middle of an exchange, on what is move
 	await waitFor("its end", b, () => readState(b)?.problems.length === 0);
 	assert.equal(await checkWhole(b), installedCopy(b)?.entries);
 });
+
+test("a slapd that does not answer, and that neither script nor pid file know, is not taken for one that has stopped", async () => {
+	await using pair = await ldapPair();
+	const { a, b } = pair;
+	await settle(pair, "first");
+	const slapd = b.servicePid("ldap");
+	const good = installedCopy(b)?.id;
+	forgetfulScript(b);
+	await new Directory(a).addAccount("second");
+	await using _loop = startLoop(b);
+	await waitFor("it to be said", b, () => /has .*data\/ldap open; end it: kill/.test(readLog(b)));
+	assert.equal(installedCopy(b)?.id, good);
+	assert.match(readLog(b), new RegExp(`process ${slapd} \\(slapd\\)`));
+	assert.equal(await new Directory(b).hasAccount("first"), true);
+});
+
+/** A slapd without its pid file, which nothing stops; from `stop` to `start` it does not answer. */
+function forgetfulScript(host: Host): void {
+	const [script, check] = [host.path("bin/ldap.forgetful"), host.path("bin/ldap.check")];
+	const silent = join(host.directory, "silent");
+	rmSync(host.path("data/ldap/state/run/slapd.pid"));
+	writeFileSync(
+		script,
+		`#!/bin/sh
+case $1 in
+stop) touch ${silent} ;;
+start) rm -f ${silent} ;;
+*) exit 1 ;;
+esac
+`,
+	);
+	writeFileSync(check, `#!/bin/sh\n[ ! -f ${silent} ]\n`);
+	for (const each of [script, check]) chmodSync(each, 0o755);
+	configure(host, { ldap_command: `${script} {action}`, ldap_check_command: check });
+}
 
 /** While the flag is there, `ldap start` starts slapd on the previous copy, once. */
 function straySlapd(host: Host, flag: string): void {
