@@ -24,6 +24,7 @@ import {
 import { takeLock } from "../../services/lock.ts";
 import type { Logger } from "../../services/log/logger.ts";
 import { describeResult, makeRun, type Run } from "../../services/run.ts";
+import { endOrphans, recorded } from "../../services/run-under-lock.ts";
 import { readCoverage } from "./coverage.ts";
 import { snapshotPlaces } from "./places.ts";
 
@@ -49,13 +50,15 @@ export async function takeSnapshot(source: LdapSource): Promise<SnapshotAnswer> 
 	const { config, log, signal } = source;
 	const places = snapshotPlaces(config.base);
 	await makeDirectory(config.base.ldap);
-	await using _lock = await takeLock(places.lock, {
+	await using lock = await takeLock(places.lock, {
 		purpose: "ldap snapshot",
 		signal,
 		log,
 		timeoutMs: config.settings.ldap_copy_timeout,
+		// An mdb_copy that hangs keeps its reader, and nobody waits for it any more.
+		onOrphans: () => endOrphans(places.lock),
 	});
-	const run = makeRun(config.settings);
+	const run = recorded(makeRun(config.settings), lock);
 	const databases = await readDatabases(config.zimbra.ldap, config.zimbra.ldap, config.zimbra.home);
 	if (await isThere(places.making)) {
 		// Whoever made it was killed, and its mdb_copy perhaps with it.

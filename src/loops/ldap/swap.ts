@@ -23,7 +23,8 @@ import {
 import { environmentUsers } from "../../services/ldap/users.ts";
 import { type HeldLock, takeLock } from "../../services/lock.ts";
 import type { Logger } from "../../services/log/logger.ts";
-import { makeRun, type Run } from "../../services/run.ts";
+import { makeRun } from "../../services/run.ts";
+import { recorded } from "../../services/run-under-lock.ts";
 import { readRunRecord } from "../../services/zimbra/run-record.ts";
 import { ldapService, type Service, type ServiceResult } from "../../services/zimbra/service.ts";
 import { livingPlayers } from "../../services/zimbra/zmplayredo.ts";
@@ -235,23 +236,6 @@ async function carryOut(
 		await renameGeneration(places[from], places[to]);
 		failPoint(`${name}:after-${from}-to-${to}`);
 	}
-}
-
-/** A loop that dies leaves the script that it started, and nobody may start zmplayredo beside it. */
-function recorded(run: Run, lock: HeldLock): Run {
-	return async (command, options) => {
-		let written: Promise<void> = Promise.resolve();
-		const result = await run(command, {
-			...options,
-			onStart(leader) {
-				options.onStart?.(leader);
-				written = lock.addChild(leader);
-				written.catch(() => undefined);
-			},
-		});
-		await written;
-		return result;
-	};
 }
 
 async function needsRepair(places: LdapPlaces): Promise<boolean> {

@@ -19,6 +19,7 @@ import {
 	checkWhole,
 	configure,
 	Directory,
+	installedCopy,
 	ldapPair,
 	placeOf,
 	readLog,
@@ -79,19 +80,28 @@ test("an mdb_copy that does not end well leaves no reader in the live database",
 	const { a, b } = pair;
 	// It holds its read transaction while nobody takes what it writes.
 	const hangs = tool(a, "mdb_copy", `[ "$1" = -V ] || /usr/bin/mdb_copy "$1" | sleep 1000`);
-	const readers = async () => {
-		const { stdout } = await runToEnd("mdb_stat", ["-r", a.path("data/ldap/mdb/db")]);
-		const pids = [...stdout.matchAll(/^\s+(\d+) [0-9a-f]+ /gm)].map(([, pid]) => Number(pid));
-		return pids.filter((pid) => pid !== a.servicePid("ldap"));
-	};
 	const loop = startLoop(b);
-	await waitFor("a reader", b, async () => (await readers()).length > 0);
+	await waitFor("a reader", b, async () => (await readers(a)).length > 0);
 	await waitFor("the failure", b, () => /mdb_copy .* did not end in time/.test(readLog(b)));
 	await loop.stop();
-	assert.deepEqual(await readers(), []);
+	assert.deepEqual(await readers(a), []);
 	assert.equal(existsSync(placeOf(a, "snapshot.new")), false);
 	writeFileSync(hangs, `#!/bin/sh\nexec /usr/bin/mdb_copy "$@"\n`);
 	await using _again = await startFollowing(b);
+});
+
+test("an mdb_copy that hangs and has lost its sync-commands is ended by the next one", async () => {
+	await using pair = await ldapPair({ ldap: { writemap: true, entries: 300 } });
+	const { a, b } = pair;
+	const hangs = tool(a, "mdb_copy", `[ "$1" = -V ] || /usr/bin/mdb_copy "$1" | sleep 1000`);
+	await using _loop = startLoop(b);
+	await waitFor("a reader", b, async () => (await readers(a)).length > 0);
+	writeFileSync(hangs, `#!/bin/sh\nexec /usr/bin/mdb_copy "$@"\n`);
+	for (const { pid, command } of a.processes()) {
+		if (command.includes("sync-commands")) process.kill(pid, "SIGKILL");
+	}
+	await waitFor("the first copy", b, () => installedCopy(b));
+	assert.deepEqual(await readers(a), []);
 });
 
 test("with too little room on the live server no copy is begun, and it is said", async () => {
@@ -164,6 +174,13 @@ test("without mdb_copy the files are copied until nothing changes meanwhile", as
 		return here !== undefined && here.length === there?.length;
 	});
 });
+
+/** Who reads the live database, but for slapd. */
+async function readers(host: Host): Promise<number[]> {
+	const { stdout } = await runToEnd("mdb_stat", ["-r", host.path("data/ldap/mdb/db")]);
+	const pids = [...stdout.matchAll(/^\s+(\d+) [0-9a-f]+ /gm)].map(([, pid]) => Number(pid));
+	return pids.filter((pid) => pid !== host.servicePid("ldap"));
+}
 
 /** Replaces a tool for the programs of that host. */
 function tool(host: Host, name: string, script: string): string {
