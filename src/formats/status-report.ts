@@ -1,5 +1,5 @@
 import { formatPosition, type Position } from "./redolog/position.ts";
-import type { LdapState, Problem, RedoState } from "./state.ts";
+import type { LdapSnapshot, LdapState, Problem, RedoState } from "./state.ts";
 
 /** What `status` has measured: processes that live, and what each loop published last. */
 export type StatusFacts = {
@@ -7,6 +7,8 @@ export type StatusFacts = {
 	readonly ldap: LoopFacts<LdapState>;
 	/** ms since the live server was last heard of */
 	readonly heardAgeMs: number | undefined;
+	/** the same, by the LDAP loop: it has a connection of its own */
+	readonly ldapHeardAgeMs: number | undefined;
 };
 
 type LoopFacts<S> = {
@@ -33,7 +35,7 @@ export function reportStatus(facts: StatusFacts): string {
 		ldap.pid === undefined ? "ldap sync process stopped" : "ldap sync process OK",
 	];
 	if (redo.state !== undefined) lines.push("", ...redoLines(redo, redo.state, facts.heardAgeMs));
-	if (ldap.state !== undefined) lines.push(...ldapLines(ldap, ldap.state));
+	if (ldap.state !== undefined) lines.push(...ldapLines(ldap, ldap.state, facts.ldapHeardAgeMs));
 	const problems = [
 		...(redo.state?.problems ?? []).map((problem) => ({ loop: "redo", problem })),
 		...(ldap.state?.problems ?? []).map((problem) => ({ loop: "ldap", problem })),
@@ -66,17 +68,24 @@ function redoLines(
 	return lines;
 }
 
-function ldapLines(loop: LoopFacts<LdapState>, state: LdapState): string[] {
-	const { installed } = state;
-	const inUse =
-		installed === undefined
-			? "no copy in use yet"
-			: `copy of ${new Date(installed.takenAt).toISOString()}, ${installed.entries ?? "an unknown number of"} entries, ${transactions(installed.transactionIds)}`;
+function ldapLines(
+	loop: LoopFacts<LdapState>,
+	state: LdapState,
+	heardAgeMs: number | undefined,
+): string[] {
+	const { installed, staged } = state;
+	const inUse = installed === undefined ? "no copy in use yet" : ldapCopy(installed);
 	const lines = [row("ldap", `${state.phase}${staleness(loop)}; ${inUse}`)];
+	if (staged !== undefined && staged.id !== installed?.id) {
+		lines.push(row("ldap next", `${ldapCopy(staged)}, checked and not in use`));
+	}
 	if (state.changeSeen !== undefined) {
 		const { transactionIds, at } = state.changeSeen;
 		lines.push(
-			row("ldap live", `${transactions(transactionIds)}, seen ${new Date(at).toISOString()}`),
+			row(
+				"ldap live",
+				`${transactions(transactionIds)}, seen ${new Date(at).toISOString()}${heard(heardAgeMs)}`,
+			),
 		);
 	}
 	if (state.passwordsDiffer === true) {
@@ -84,6 +93,9 @@ function ldapLines(loop: LoopFacts<LdapState>, state: LdapState): string[] {
 	}
 	return lines;
 }
+
+const ldapCopy = ({ takenAt, entries, transactionIds }: LdapSnapshot): string =>
+	`copy of ${new Date(takenAt).toISOString()}, ${entries ?? "an unknown number of"} entries, ${transactions(transactionIds)}`;
 
 const row = (name: string, text: string): string => `${name.padEnd(9)} ${text}`;
 

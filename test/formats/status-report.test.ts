@@ -40,6 +40,7 @@ const facts = (redoPid: number | undefined, ldapPid: number | undefined) => ({
 	redo: { pid: redoPid, state: redo, ageMs: 300 },
 	ldap: { pid: ldapPid, state: ldap, ageMs: 300 },
 	heardAgeMs: 400,
+	ldapHeardAgeMs: 700,
 });
 
 test("exit codes are those of the 2011 script: 0 both loops, 1 one of them, 3 none", () => {
@@ -64,6 +65,7 @@ test("invariant 9: what is not known is said as unknown, what is old is said to 
 		redo: { pid: 7, state: blind, ageMs: 300 },
 		ldap: { pid: undefined, state: undefined, ageMs: undefined },
 		heardAgeMs: undefined,
+		ldapHeardAgeMs: undefined,
 	});
 	assert.match(report, /live end {2}unknown, the live server was not heard of/);
 	assert.match(report, /flushed {3}unknown, lag unknown/);
@@ -84,3 +86,32 @@ test("each problem stands there with its weight, its code and what to do", () =>
 		/CRITICAL redo, since .*: log 4 is gone {2}\[archive-gone\]\n {2}try: read on/,
 	);
 });
+
+test("invariant 9: LDAP is told with ids and times: in use, checked and not in use, on the live server and how long ago that was heard", () => {
+	const copy = (id: string, number: number, takenAt: number) => ({
+		id,
+		transactionIds: { "mdb/db": number },
+		sources: {},
+		files: "",
+		takenAt,
+		entries: 12,
+	});
+	const installed = copy("one", 40, 0);
+	const state: LdapState = {
+		...ldap,
+		installed,
+		staged: copy("two", 41, 1000),
+		changeSeen: { transactionIds: { "mdb/db": 42 }, at: 2000 },
+	};
+	const held = { ...facts(7, 8), ldap: { pid: 8, state, ageMs: 1 } };
+	assert.deepEqual(ldapRows(reportStatus(held)), [
+		"ldap      watching; copy of 1970-01-01T00:00:00.000Z, 12 entries, mdb/db transaction 40",
+		"ldap next copy of 1970-01-01T00:00:01.000Z, 12 entries, mdb/db transaction 41, checked and not in use",
+		"ldap live mdb/db transaction 42, seen 1970-01-01T00:00:02.000Z, heard 0.7 s ago",
+	]);
+	const same = { ...held, ldap: { pid: 8, state: { ...state, staged: installed }, ageMs: 1 } };
+	assert.doesNotMatch(reportStatus(same), /ldap next/);
+});
+
+const ldapRows = (report: string): string[] =>
+	report.split("\n").filter((line) => /^ldap (live|next| )/.test(line));

@@ -2,7 +2,7 @@ import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { createInterface, type Interface } from "node:readline";
 import type { Host } from "./host.ts";
 
-const ownNamespace = ["--user", "--map-current-user", "--keep-caps", "--mount"];
+export const ownNamespace = ["--user", "--map-current-user", "--keep-caps", "--mount"];
 
 /** Whether this machine lets us mount a tmpfs in a namespace of our own; tests skip themselves without. */
 export const canMountSmallDisk = (): boolean =>

@@ -18,9 +18,14 @@ export type LdapMark = {
 export const sameMark = (a: LdapMark, b: LdapMark): boolean =>
 	sameData(a, b) && a.files === b.files;
 
-/** Whether both hold the same entries, whatever the configuration. */
+/**
+ * Whether both hold the same entries, whatever the configuration. Without a transaction id (hdb) only
+ * the digest tells, and that is of the configuration too.
+ */
 export const sameData = (a: LdapMark, b: LdapMark): boolean =>
-	sameRecord(a.transactionIds, b.transactionIds) && sameRecord(a.sources, b.sources);
+	sameRecord(a.transactionIds, b.transactionIds) &&
+	sameRecord(a.sources, b.sources) &&
+	(Object.keys(a.transactionIds).length > 0 || a.files === b.files);
 
 function sameRecord<T>(a: Readonly<Record<string, T>>, b: Readonly<Record<string, T>>): boolean {
 	const names = Object.keys(a);

@@ -6,6 +6,8 @@ export const snapshotPlaces = ({ ldap, ldapSnapshot }: BasePaths) =>
 	({
 		/** whole, and all that the mirror may fetch */
 		current: ldapSnapshot,
+		/** whose it is: see LdapSource.client */
+		owner: join(ldap, "snapshot.owner"),
 		making: join(ldap, "snapshot.new"),
 		old: join(ldap, "snapshot.old"),
 		lock: join(ldap, "snapshot.lock"),

@@ -1,10 +1,10 @@
 import { randomUUID } from "node:crypto";
-import { chmod, chown, copyFile, mkdir, rename, rm, stat } from "node:fs/promises";
+import { chmod, chown, copyFile, mkdir, rename, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { hasCode } from "../../errors.ts";
 import type { SnapshotAnswer } from "../../formats/ldap/wire.ts";
 import type { Config } from "../../services/config.ts";
-import { isThere, makeDirectory } from "../../services/files.ts";
+import { isThere, makeDirectory, readIfThere } from "../../services/files.ts";
 import { checkRoom, describeContents } from "../../services/ldap/copies.ts";
 import {
 	environmentsOf,
@@ -24,6 +24,7 @@ import {
 import { takeLock } from "../../services/lock.ts";
 import type { Logger } from "../../services/log/logger.ts";
 import { describeResult, makeRun, type Run } from "../../services/run.ts";
+import { endOrphans, recorded } from "../../services/run-under-lock.ts";
 import { readCoverage } from "./coverage.ts";
 import { snapshotPlaces } from "./places.ts";
 
@@ -31,6 +32,8 @@ export type LdapSource = {
 	readonly config: Config;
 	/** of this server's history, for the coverage */
 	readonly timeline: number;
+	/** the connection for which it works; what it asked for is of no use to another one */
+	readonly client: string;
 	readonly log: Logger;
 	readonly signal: AbortSignal;
 };
@@ -47,13 +50,15 @@ export async function takeSnapshot(source: LdapSource): Promise<SnapshotAnswer> 
 	const { config, log, signal } = source;
 	const places = snapshotPlaces(config.base);
 	await makeDirectory(config.base.ldap);
-	await using _lock = await takeLock(places.lock, {
+	await using lock = await takeLock(places.lock, {
 		purpose: "ldap snapshot",
 		signal,
 		log,
 		timeoutMs: config.settings.ldap_copy_timeout,
+		// An mdb_copy that hangs keeps its reader, and nobody waits for it any more.
+		onOrphans: () => endOrphans(places.lock),
 	});
-	const run = makeRun(config.settings);
+	const run = recorded(makeRun(config.settings), lock);
 	const databases = await readDatabases(config.zimbra.ldap, config.zimbra.ldap, config.zimbra.home);
 	if (await isThere(places.making)) {
 		// Whoever made it was killed, and its mdb_copy perhaps with it.
@@ -62,6 +67,7 @@ export async function takeSnapshot(source: LdapSource): Promise<SnapshotAnswer> 
 	await removeAll(places.making, places.old);
 	try {
 		const answer = await make(run, source, databases, places.making);
+		await writeFile(places.owner, source.client);
 		if (await isThere(places.current)) await rename(places.current, places.old);
 		await rename(places.making, places.current);
 		return { ...answer, directory: places.current };
@@ -70,19 +76,24 @@ export async function takeSnapshot(source: LdapSource): Promise<SnapshotAnswer> 
 	}
 }
 
-/** Removes the snapshot, unless one was made since `lastUse` (ms): then somebody else wants it. */
+/**
+ * Removes the snapshot that this client asked for, however shortly before it was gone; and any that was
+ * made before `lastUse` (ms). Another one is wanted by somebody else.
+ */
 export async function removeSnapshot(source: LdapSource, lastUse: number): Promise<void> {
-	const { config, log } = source;
+	const { client, config, log } = source;
 	const places = snapshotPlaces(config.base);
 	const made = await stat(places.current).catch(() => undefined);
-	if (made === undefined || made.ctimeMs > lastUse) return;
+	if (made === undefined) return;
+	const ours = (await readIfThere(places.owner)) === client;
+	if (!ours && made.ctimeMs > lastUse) return;
 	await using _lock = await takeLock(places.lock, {
 		purpose: "ldap snapshot removal",
 		signal: AbortSignal.timeout(1000),
 		log,
 	});
 	const still = await stat(places.current).catch(() => undefined);
-	if (still?.ino === made.ino) await removeAll(places.current);
+	if (still?.ino === made.ino) await removeAll(places.current, places.owner);
 }
 
 async function make(
@@ -97,10 +108,12 @@ async function make(
 	// In this order: a change that an operation before this position needed is in the copy.
 	const { coverage, clock } = await readCoverage(config.zimbra, source.timeline);
 	const before = await readEnvironments(root, environments);
-	const size = [...before.values()].reduce((sum, each) => sum + copySize(each), 0);
+	let size = [...before.values()].reduce((sum, each) => sum + copySize(each), 0);
+	// Backups that lie there, too: ldap.bak, hdb.prev.
+	for (const path of (await listTree(root)).files) size += (await sizeOf(join(root, path))) ?? 0;
 	await checkRoom(config.base.ldap, size, config.settings.disk_floor);
 
-	await copyDirectories(root, target);
+	await copyDirectories(root, environments, target);
 	const files = await copyFiles(source, databases, target, async () => {
 		for (const place of environments) await copyEnvironment(run, source, place, target);
 	});
@@ -131,13 +144,23 @@ async function make(
 	};
 }
 
-/** The directories of data/ldap with their modes, without what is in them. */
-async function copyDirectories(root: string, target: string): Promise<void> {
+/** data/ldap and its directories with their modes, without what is in them. */
+async function copyDirectories(
+	root: string,
+	environments: readonly string[],
+	target: string,
+): Promise<void> {
 	await mkdir(target, { mode: 0o700 });
-	for (const path of (await listTree(root)).directories) {
+	// A database may lie behind a link, on another disk; its copy lies with the others.
+	const linked = environments.flatMap((place) => {
+		const parts = place.split("/");
+		return parts.map((_, index) => parts.slice(0, index + 1).join("/"));
+	});
+	for (const path of new Set([...(await listTree(root)).directories, ...linked])) {
 		await mkdir(join(target, path), { recursive: true });
 		await copyRights(await stat(join(root, path)), join(target, path));
 	}
+	await copyRights(await stat(root), target);
 }
 
 /**
@@ -217,6 +240,9 @@ async function copyRights(
 	if (process.getuid?.() === 0) await chown(path, rights.uid, rights.gid);
 	await chmod(path, rights.mode & 0o7777);
 }
+
+const sizeOf = async (path: string): Promise<number | undefined> =>
+	(await stat(path).catch(() => undefined))?.size;
 
 async function removeAll(...paths: string[]): Promise<void> {
 	for (const path of paths) await rm(path, { recursive: true, force: true });

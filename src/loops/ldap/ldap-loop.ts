@@ -21,6 +21,8 @@ import { readMarker, repairSwap } from "./swap.ts";
 const publishMs = 1000;
 const lookForStopMs = 250;
 const passwordsMs = 5000;
+/** How often an LDAP that does not run here is looked at again, where nothing else is to be done. */
+const askAgainMs = 30_000;
 /** Refusals after which this server may be the live one, and its LDAP is not to be touched. */
 const withdrawals = new Set(["is-live", "mailboxd-up"]);
 
@@ -32,6 +34,10 @@ type Loop = {
 	readonly signal: AbortSignal;
 	/** what was said once and need not be said at each connection */
 	readonly told: Set<string>;
+	/** whether this server's LDAP runs; asked at the start and when a round has failed: it costs a JVM */
+	readonly service: { inDoubt: boolean; askedAt: number };
+	/** the last round, of whatever connection, unless the link ended it */
+	lastRound: { start: number; end: number } | undefined;
 };
 
 /**
@@ -48,7 +54,18 @@ export async function runLdapLoop(
 	const signal = AbortSignal.any([outside, ended.signal]);
 	const status = new LdapStatus(config.remoteAddress, log);
 	const passwords = new Passwords(config, status);
-	const loop: Loop = { config, log, status, passwords, signal, told: new Set() };
+	const service = { inDoubt: true, askedAt: 0 };
+	const told = new Set<string>();
+	const loop: Loop = {
+		config,
+		log,
+		status,
+		passwords,
+		signal,
+		told,
+		service,
+		lastRound: undefined,
+	};
 	const tasks = [
 		regularly(publishMs, signal, () => publish(config.base.stateLdap, status.snapshot())),
 		regularly(passwordsMs, signal, () => passwords.compare()),
@@ -70,20 +87,23 @@ export async function runLdapLoop(
 }
 
 async function follow(loop: Loop): Promise<void> {
-	const { config, log, status, signal } = loop;
-	// Whether the mirror's LDAP runs is asked once, and again when a round has failed: it costs a JVM.
-	let inDoubt = true;
+	const { config, log, service, status, signal } = loop;
+	let atFault: "copy" | "link" = "copy";
 	await keepTrying(
 		async (healthy) => {
+			atFault = "copy";
 			await endRest(loop);
 			await repairSwap(config, log, signal);
-			if (inDoubt) await startLdap(loop);
-			inDoubt = false;
+			if (service.inDoubt) await startLdap(loop);
 			try {
 				await session(loop, healthy);
 			} catch (error) {
-				inDoubt = error instanceof RoundFailed;
-				throw error instanceof RoundFailed ? error.cause : error;
+				if (!(error instanceof RoundFailed)) {
+					atFault = "link";
+					throw error;
+				}
+				service.inDoubt = true;
+				throw error.cause;
 			}
 		},
 		{
@@ -91,7 +111,7 @@ async function follow(loop: Loop): Promise<void> {
 			longestMs: config.settings.reconnect_max,
 			isFinal: (problem) => problem instanceof Refusal && withdrawals.has(problem.code),
 			onRetry(problem, delayMs) {
-				status.problems.report(inDoubt ? "copy" : "link", problem);
+				status.problems.report(atFault, problem);
 				status.setPhase("waiting");
 				log.debug({ delayMs: Math.round(delayMs) }, "trying again");
 			},
@@ -130,7 +150,6 @@ async function session(loop: Loop, healthy: () => void): Promise<void> {
 	const signal = AbortSignal.any([loop.signal, watch.signal]);
 	const parts: RoundParts = { ...loop, link, watch, signal };
 	let firstChange: number | undefined;
-	let lastRound: { start: number; end: number } | undefined;
 	while (!loop.signal.aborted) {
 		status.setPhase("watching");
 		const { installed } = status;
@@ -138,13 +157,18 @@ async function session(loop: Loop, healthy: () => void): Promise<void> {
 			firstChange = undefined;
 			healthy();
 			status.problems.resolved("copy");
+			if (loop.service.inDoubt && performance.now() - loop.service.askedAt > askAgainMs) {
+				await startLdap(loop);
+			}
 			await watch.next(settings.heartbeat_interval);
 			continue;
 		}
 		firstChange ??= changedAt;
-		const dueAt = nextRoundAt({ firstChange, lastChange: changedAt, lastRound }, settings);
-		const wait = dueAt - performance.now();
-		if (wait > 0 && installed !== undefined) {
+		const { lastRound } = loop;
+		const times = { firstChange, lastChange: changedAt, lastRound };
+		// The very first copy need not wait for quiet.
+		const wait = nextRoundAt(times, settings) - performance.now();
+		if (wait > 0 && (installed !== undefined || lastRound !== undefined)) {
 			await watch.next(Math.min(wait, settings.heartbeat_interval));
 			continue;
 		}
@@ -153,9 +177,12 @@ async function session(loop: Loop, healthy: () => void): Promise<void> {
 		const workedMs = await runRound(parts).catch((error: unknown): never => {
 			loop.signal.throwIfAborted();
 			watch.signal.throwIfAborted();
+			loop.lastRound = { start, end: performance.now() };
 			throw new RoundFailed("round", { cause: error });
 		});
-		lastRound = { start, end: start + workedMs };
+		loop.lastRound = { start, end: start + workedMs };
+		loop.service.inDoubt = false;
+		status.problems.resolved("service");
 		// Where changes never pause the copy is never quite the newest; it is in use all the same.
 		healthy();
 		status.problems.resolved("copy");
@@ -182,10 +209,17 @@ async function findInstalled({ config, log }: Loop) {
 	return undefined;
 }
 
-async function startLdap({ config, log, signal }: Loop): Promise<void> {
+async function startLdap({ config, log, service, status, signal }: Loop): Promise<void> {
 	const ldap = ldapService({ run: makeRun(config.settings), config });
 	const started = await ldap.start(signal);
+	service.inDoubt = !started.ok;
+	service.askedAt = performance.now();
+	if (started.ok) {
+		if (started.changed) log.info("LDAP of this server was started");
+		status.problems.resolved("service");
+		return;
+	}
 	// A copy may mend it, so the loop goes on.
-	if (!started.ok) log.error({ hint: started.hint }, `LDAP of this server: ${started.problem}`);
-	else if (started.changed) log.info("LDAP of this server was started");
+	const message = `LDAP of this server does not serve: ${started.problem}`;
+	status.problems.note("service", { code: "trouble", message, hint: started.hint, critical: true });
 }

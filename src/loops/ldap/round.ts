@@ -1,7 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { rm, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { Refusal } from "../../errors.ts";
 import { blockSize } from "../../formats/ldap/block-size.ts";
 import { sameMark } from "../../formats/ldap/mark.ts";
 import type { SnapshotAnswer } from "../../formats/ldap/wire.ts";
@@ -18,15 +17,14 @@ import {
 import { findPlaces, type LdapPlaces } from "../../services/ldap/places.ts";
 import { forRound } from "../../services/ldap/round-processes.ts";
 import type { Logger } from "../../services/log/logger.ts";
-import { readRole } from "../../services/role.ts";
 import { describeResult, makeRun, type Run } from "../../services/run.ts";
 import type { SshLink } from "../../services/ssh/connect.ts";
-import { makeMailboxd } from "../../services/zimbra/mailboxd.ts";
 import { checkCopy, type Expected } from "./check.ts";
 import type { LdapStatus } from "./ldap-status.ts";
 import { type LiveWatch, requestSnapshot } from "./live-watch.ts";
 import type { Passwords } from "./passwords.ts";
 import { pull, type Transfer } from "./pull.ts";
+import { stillMirror } from "./still-mirror.ts";
 import { markerName, swapIn, takeSwapLock } from "./swap.ts";
 
 export type RoundParts = {
@@ -57,6 +55,10 @@ export async function runRound(parts: RoundParts): Promise<number> {
 	const began = performance.now();
 	const run = forRound(config, makeRun(config.settings));
 	const places = await findPlaces(config);
+	await mayBeUsed(parts);
+	// What a round before has left counts against the room for this one.
+	await rm(places.next, { recursive: true, force: true });
+	await rm(places.discarded, { recursive: true, force: true });
 	status.setPhase("pulling");
 	const { snapshot, expected, ...transfer } = await fetchCopy(parts, run, places);
 	failPoint("ldap-round:after-pull");
@@ -75,14 +77,19 @@ export async function runRound(parts: RoundParts): Promise<number> {
 	const waitsSince = performance.now();
 	await using lock = await takeSwapLock(config, log, signal, "ldap swap");
 	const waitedMs = performance.now() - waitsSince;
-	await stillMirror(config, run);
-	await parts.passwords.demandSame();
+	await mayBeUsed(parts);
 	signal.throwIfAborted();
 	status.setPhase("swapping");
 	await swapIn({ config, log, places }, copy, lock);
 	const tookMs = Math.round(performance.now() - began);
 	status.roundDone(copy, { endedAt: Date.now(), tookMs, ...transfer });
 	return tookMs - waitedMs;
+}
+
+/** Asked before anything is fetched, too: the work would be for nothing. */
+async function mayBeUsed({ config, passwords }: RoundParts): Promise<void> {
+	await stillMirror(config);
+	await passwords.demandSame();
 }
 
 async function fetchCopy(parts: RoundParts, run: Run, places: LdapPlaces): Promise<Fetched> {
@@ -180,30 +187,10 @@ async function duplicate(
 	places: LdapPlaces,
 	signal: AbortSignal,
 ): Promise<void> {
-	await rm(places.next, { recursive: true, force: true });
 	const command = ["cp", "-a", "--reflink=auto", "--sparse=auto", places.staging, places.next];
 	const result = await run(command, { timeoutMs: config.settings.ldap_check_timeout, signal });
 	signal.throwIfAborted();
 	if (result.exitCode !== 0) throw new Error(describeResult(command, result));
-}
-
-/** The admin may have made this server the live one: then its LDAP is the one that counts. */
-async function stillMirror(config: Config, run: Run): Promise<void> {
-	const { role } = await readRole(config.base.role);
-	if (role === "live") {
-		throw new Refusal(
-			"is-live",
-			`this server was made the live one (${config.base.role}), so its LDAP is left alone`,
-			"to make it a mirror again: see docs/runbooks.md",
-		);
-	}
-	const found = await makeMailboxd({ run, config }).process();
-	if (found === undefined) return;
-	throw new Refusal(
-		"mailboxd-up",
-		`mailboxd runs on this server, process ${found.pid}: it may be the live one now, so its LDAP is left alone`,
-		"if this is the mirror: zmmailboxdctl stop, then live-syncd start",
-	);
 }
 
 /** Whether the directory in use is still the copy that it was, and not written to here. */

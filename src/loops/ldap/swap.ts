@@ -12,16 +12,23 @@ import {
 import type { LdapSnapshot } from "../../formats/state.ts";
 import type { Config } from "../../services/config.ts";
 import { failPoint } from "../../services/fail-point.ts";
-import { readIfThere, renameDurably, syncDirectory, writeDurably } from "../../services/files.ts";
+import { readIfThere, syncDirectory, writeDurably } from "../../services/files.ts";
 import { environmentsOf, readDatabases } from "../../services/ldap/directory.ts";
-import { findPlaces, type LdapPlaces, presentGenerations } from "../../services/ldap/places.ts";
+import {
+	findPlaces,
+	type LdapPlaces,
+	presentGenerations,
+	renameGeneration,
+} from "../../services/ldap/places.ts";
 import { environmentUsers } from "../../services/ldap/users.ts";
 import { type HeldLock, takeLock } from "../../services/lock.ts";
 import type { Logger } from "../../services/log/logger.ts";
-import { makeRun, type Run } from "../../services/run.ts";
+import { makeRun } from "../../services/run.ts";
+import { recorded } from "../../services/run-under-lock.ts";
 import { readRunRecord } from "../../services/zimbra/run-record.ts";
 import { ldapService, type Service, type ServiceResult } from "../../services/zimbra/service.ts";
 import { livingPlayers } from "../../services/zimbra/zmplayredo.ts";
+import { stillMirror } from "./still-mirror.ts";
 
 export type SwapParts = {
 	readonly config: Config;
@@ -33,6 +40,8 @@ export type SwapParts = {
 class CopyRefused extends Error {
 	override readonly name = "CopyRefused";
 }
+
+type Failure = ServiceResult & { readonly ok: false };
 
 /** A swap is never left half done for a wish to stop; what could hang has its deadline. */
 const uninterrupted = new AbortController().signal;
@@ -69,8 +78,9 @@ export async function swapIn(
 	failPoint("ldap-swap:before-start");
 	const started = await ldap.start(uninterrupted);
 	failPoint("ldap-swap:after-start");
-	if (!started.ok) {
-		await rollBack(ldap, { config, log, places }, snapshot.id, started);
+	const failure = started.ok ? await servesFromPrevious(config, places) : started;
+	if (failure !== undefined) {
+		await rollBack(ldap, { config, log, places }, snapshot.id, failure);
 		return;
 	}
 	await clearJournal(places);
@@ -80,17 +90,12 @@ export async function swapIn(
 
 /**
  * Finishes or undoes a swap that was cut short by a crash, so that LDAP runs on one whole copy; does
- * nothing where there was none. Takes the lock, unless the caller holds it.
+ * nothing where there was none.
  */
-export async function repairSwap(
-	config: Config,
-	log: Logger,
-	signal: AbortSignal,
-	held?: HeldLock,
-): Promise<void> {
+export async function repairSwap(config: Config, log: Logger, signal: AbortSignal): Promise<void> {
 	const places = await findPlaces(config);
 	if (!(await needsRepair(places))) return;
-	const lock = held ?? (await takeSwapLock(config, log, signal, "ldap swap repair"));
+	const lock = await takeSwapLock(config, log, signal, "ldap swap repair");
 	try {
 		const journal = await readJournal(places);
 		const { renames, now } = planRepair(journal, await presentGenerations(places));
@@ -99,6 +104,7 @@ export async function repairSwap(
 			"an LDAP swap was cut short; it is being repaired",
 		);
 		const ldap = ldapService({ run: recorded(makeRun(config.settings), lock), config });
+		if (renames.some(({ from }) => from === "current")) await stillMirror(config);
 		if (renames.length > 0) await stopLdap(ldap, config, places);
 		failPoint("ldap-repair:before-renames");
 		await carryOut(renames, places);
@@ -112,12 +118,14 @@ export async function repairSwap(
 				},
 			);
 		} else if (!started.ok) {
+			// Whole it is; it may be the copy that the live server has next which mends it.
+			await clearJournal(places);
 			throw new Error(`${started.problem}, on the previous copy; ${started.hint}`);
 		}
 		await clearJournal(places);
 		await rm(places.discarded, { recursive: true, force: true });
 	} finally {
-		if (held === undefined) await lock.release();
+		await lock.release();
 	}
 }
 
@@ -145,12 +153,27 @@ export async function takeSwapLock(
 	}
 }
 
+/** Somebody else may have started slapd just before the renames: then it answers from what was moved. */
+async function servesFromPrevious(
+	config: Config,
+	places: LdapPlaces,
+): Promise<Failure | undefined> {
+	const moved = await environmentDirectories(config, places.previous);
+	const slapd = (await environmentUsers(moved)).find(({ name }) => name.includes("slapd"));
+	if (slapd === undefined) return undefined;
+	return {
+		ok: false,
+		problem: `process ${slapd.pid} (${slapd.name}) serves from the copy before: it was started in the middle of the exchange`,
+		hint: "find out what else starts LDAP on the mirror",
+	};
+}
+
 /** Puts the previous copy back and throws {@link CopyRefused}, or says that nothing runs. */
 async function rollBack(
 	ldap: Service,
 	{ config, log, places }: SwapParts,
 	snapshot: string,
-	failure: ServiceResult & { ok: false },
+	failure: Failure,
 ): Promise<never> {
 	log.error(
 		{ copy: snapshot, reason: failure.problem },
@@ -174,7 +197,7 @@ async function rollBack(
 
 /** Returns when no slapd has the directory open, whatever the script and the pid file say. */
 async function stopLdap(ldap: Service, config: Config, places: LdapPlaces): Promise<void> {
-	const environments = await environmentDirectories(config, places);
+	const environments = await environmentDirectories(config, places.current);
 	const stopped = await ldap.stop(uninterrupted);
 	if (!stopped.ok) throw new Error(`${stopped.problem}; ${stopped.hint}`);
 	const deadline = performance.now() + releaseMs;
@@ -193,11 +216,11 @@ async function stopLdap(ldap: Service, config: Config, places: LdapPlaces): Prom
 	}
 }
 
-async function environmentDirectories(config: Config, places: LdapPlaces): Promise<string[]> {
+async function environmentDirectories(config: Config, directory: string): Promise<string[]> {
 	try {
 		const { home, ldap } = config.zimbra;
-		return environmentsOf(await readDatabases(places.current, ldap, home)).map((place) =>
-			join(places.current, place),
+		return environmentsOf(await readDatabases(directory, ldap, home)).map((place) =>
+			join(directory, place),
 		);
 	} catch {
 		return []; // between two renames nothing is there, or cn=config is what is broken
@@ -210,26 +233,9 @@ async function carryOut(
 	name = "ldap-swap",
 ): Promise<void> {
 	for (const { from, to } of renames) {
-		await renameDurably(places[from], places[to]);
+		await renameGeneration(places[from], places[to]);
 		failPoint(`${name}:after-${from}-to-${to}`);
 	}
-}
-
-/** A loop that dies leaves the script that it started, and nobody may start zmplayredo beside it. */
-function recorded(run: Run, lock: HeldLock): Run {
-	return async (command, options) => {
-		let written: Promise<void> = Promise.resolve();
-		const result = await run(command, {
-			...options,
-			onStart(leader) {
-				options.onStart?.(leader);
-				written = lock.addChild(leader);
-				written.catch(() => undefined);
-			},
-		});
-		await written;
-		return result;
-	};
 }
 
 async function needsRepair(places: LdapPlaces): Promise<boolean> {

@@ -6,6 +6,7 @@ import { readPidFile } from "../../services/pid-file.ts";
 import { isAlive, sendSignal, signalGroup, waitForEnd } from "../../services/processes.ts";
 import { readRunRecord } from "../../services/zimbra/run-record.ts";
 import { endPlayer } from "../../services/zimbra/zmplayredo.ts";
+import { repairLdap } from "./repair-ldap.ts";
 
 const endMs = 5000;
 
@@ -36,5 +37,6 @@ export async function kill(config: Config): Promise<number> {
 	await endRound(config);
 	await removeLock(base.lock);
 	for (const file of [base.pidRedo, base.pidLdap, base.stopFile]) await rm(file, { force: true });
+	await repairLdap(config, "kill");
 	return 0;
 }

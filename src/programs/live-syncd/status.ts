@@ -26,6 +26,7 @@ export async function status(options: {
 		redo: { pid: redoProcess?.pid, state: redo, ageMs: redo && ageOf(redo.at) },
 		ldap: { pid: ldapProcess?.pid, state: ldap, ageMs: ldap && ageOf(ldap.at) },
 		heardAgeMs: redo?.heardAt && ageOf(redo.heardAt),
+		ldapHeardAgeMs: ldap?.heardAt && ageOf(ldap.heardAt),
 	};
 	const code = statusCode(facts);
 	const report = options.json ? `${JSON.stringify({ code, ...facts })}\n` : reportStatus(facts);

@@ -18,6 +18,7 @@ import { publish, readPublished } from "../../services/publish.ts";
 import { readRole, writeRole } from "../../services/role.ts";
 import { makeRun } from "../../services/run.ts";
 import { clearStopFile } from "./loop.ts";
+import { repairLdap } from "./repair-ldap.ts";
 import { makeDirectories } from "./setting-up.ts";
 
 const ldapWaitMs = 10_000;
@@ -40,6 +41,7 @@ export async function stop(config: Config): Promise<number> {
 	await endRound(config).catch((error: unknown) => {
 		process.stderr.write(`live-syncd: ${describe(error)}\n`);
 	});
+	await repairLdap(config, "stop");
 	await replayRest(config);
 	await release(config);
 	await waitForLookback(config);

@@ -1,4 +1,4 @@
-import { takeSnapshot } from "../../loops/ldap-source/snapshot.ts";
+import { removeSnapshot, takeSnapshot } from "../../loops/ldap-source/snapshot.ts";
 import type { Serve } from "./context.ts";
 import { ldapSource } from "./ldap-source.ts";
 import { say } from "./output.ts";
@@ -13,7 +13,16 @@ export const serve: Serve<"ldap_snapshot"> = async (_, { config, input, signal }
 	client.resume();
 	const either = AbortSignal.any([signal, gone.signal]);
 	try {
-		await say(`${JSON.stringify(await takeSnapshot(await ldapSource(config, either)))}\n`);
+		const source = await ldapSource(config, either);
+		const answer = await takeSnapshot(source);
+		try {
+			either.throwIfAborted();
+			await say(`${JSON.stringify(answer)}\n`);
+		} catch (error) {
+			// The watch on the same connection may have ended before, with nothing to remove yet.
+			await removeSnapshot(source, 0);
+			throw error;
+		}
 		return 0;
 	} finally {
 		client.destroy();

@@ -8,5 +8,7 @@ export async function ldapSource(config: Config, signal: AbortSignal): Promise<L
 	// Only live_sync.log is rotated by ourselves: many short processes write to this one.
 	const logger = await makeLogger(config.base.served, { ...config.settings, log_rotate: "no" });
 	const { timeline } = await readRole(config.base.role);
-	return { config, timeline, signal, log: logger.child({ program: "sync-commands" }) };
+	// sshd's name for the connection, the same for each command on it: sshd(8).
+	const client = process.env.SSH_CONNECTION ?? "";
+	return { config, timeline, client, signal, log: logger.child({ program: "sync-commands" }) };
 }

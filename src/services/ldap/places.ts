@@ -1,8 +1,10 @@
-import { lstat, readlink, stat } from "node:fs/promises";
+import { lstat, readdir, readlink, rm, stat } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
+import { hasCode } from "../../errors.ts";
 import type { Generation } from "../../formats/ldap/swap-plan.ts";
 import type { Config } from "../config.ts";
-import { isThere, makeDirectory } from "../files.ts";
+import { isThere, makeDirectory, renameDurably } from "../files.ts";
+import { listTree } from "./directory.ts";
 
 /** Where the mirror keeps its copies; all on the file system of data/ldap, to be renamed into place. */
 export type LdapPlaces = Readonly<Record<Generation, string>> & {
@@ -13,7 +15,7 @@ export type LdapPlaces = Readonly<Record<Generation, string>> & {
 	readonly journal: string;
 };
 
-/** Throws where data/ldap cannot be renamed: a mount point. */
+/** Throws where data/ldap cannot be renamed, a mount point, or would take another file system along. */
 export async function findPlaces(config: Config): Promise<LdapPlaces> {
 	const current = await behindLink(config.zimbra.ldap);
 	await makeDirectory(config.base.ldap);
@@ -22,6 +24,12 @@ export async function findPlaces(config: Config): Promise<LdapPlaces> {
 	if (mounted !== undefined && mounted.dev !== dev) {
 		throw new Error(
 			`${current} is a mount point, and LDAP copies are put in use by renaming that directory; mount the file system one level higher, or make ${config.zimbra.ldap} a link to a directory below the mount point`,
+		);
+	}
+	const inside = mounted === undefined ? undefined : await mountedBelow(current, dev);
+	if (inside !== undefined) {
+		throw new Error(
+			`${inside} is a mount point, and LDAP copies are put in use by renaming ${current}, which would take it along; mount the file system above ${current}, or make ${config.zimbra.ldap} a link to a directory on it`,
 		);
 	}
 	const near = (await stat(config.base.ldap)).dev === dev;
@@ -39,6 +47,15 @@ export async function findPlaces(config: Config): Promise<LdapPlaces> {
 	};
 }
 
+/** A directory of another file system in there; a link to one is no harm. */
+async function mountedBelow(directory: string, dev: number): Promise<string | undefined> {
+	for (const path of (await listTree(directory)).directories) {
+		const found = await lstat(join(directory, path)).catch(() => undefined);
+		if (found !== undefined && found.dev !== dev) return join(directory, path);
+	}
+	return undefined;
+}
+
 const areaBeside = (current: string): string => join(dirname(current), ".live_sync_ldap");
 const checkDirectory = (area: string): string => join(area, "check");
 
@@ -50,15 +67,53 @@ export async function possibleCheckDirectories(config: Config): Promise<string[]
 
 /** data/ldap may be a link to a larger disk: then its target is what is exchanged. */
 async function behindLink(path: string): Promise<string> {
-	const found = await lstat(path).catch(() => undefined);
-	if (found?.isSymbolicLink() !== true) return path;
-	return resolve(dirname(path), await readlink(path));
+	let target = path;
+	// It may not be there, between two renames; and links lead to links. As many as the kernel follows.
+	for (let links = 0; links < 40; links++) {
+		const found = await lstat(target).catch(() => undefined);
+		if (found?.isSymbolicLink() !== true) return target;
+		target = resolve(dirname(target), await readlink(target));
+	}
+	throw new Error(`${path} is a link that leads nowhere`);
 }
 
 const generations = ["current", "next", "previous", "discarded", "refused"] as const;
 
 export async function presentGenerations(places: LdapPlaces): Promise<Set<Generation>> {
 	const present = new Set<Generation>();
-	for (const name of generations) if (await isThere(places[name])) present.add(name);
+	for (const name of generations) {
+		if ((await isThere(places[name])) && !(await isShell(places[name]))) present.add(name);
+	}
 	return present;
+}
+
+/** Renames one generation durably; a shell in its way is removed. */
+export async function renameGeneration(from: string, to: string): Promise<void> {
+	for (let attempt = 1; ; attempt++) {
+		if (await isShell(to)) await rm(to, { recursive: true, force: true });
+		try {
+			return await renameDurably(from, to);
+		} catch (error) {
+			if (!hasCode(error, "ENOTEMPTY", "EEXIST") || attempt === 5 || !(await isShell(to)))
+				throw error;
+		}
+	}
+}
+
+/**
+ * Directories without a file, but for what a run of slapd leaves: no generation. Zimbra's `ldap` makes
+ * data/ldap/state/run at each call, `status` too, so data/ldap comes back while it is renamed away.
+ * Source: zm-core-utils, src/bin/ldap.production.
+ */
+async function isShell(path: string): Promise<boolean> {
+	const state = join(path, "state");
+	try {
+		const entries = await readdir(path, { recursive: true, withFileTypes: true });
+		return entries.every(
+			(entry) => entry.isDirectory() || `${entry.parentPath}/`.startsWith(`${state}/`),
+		);
+	} catch (error) {
+		if (hasCode(error, "ENOENT")) return false;
+		throw error;
+	}
 }

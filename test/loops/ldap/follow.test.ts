@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { existsSync, statSync } from "node:fs";
+import { join } from "node:path";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import {
@@ -47,7 +48,8 @@ for (const writemap of [true, false]) {
 		});
 
 		// Modes as on the live host, nothing of its run, nothing left behind by the checks.
-		for (const path of ["data/ldap/mdb/db/data.mdb", "data/ldap/config", "data/ldap/mdb/db"]) {
+		for (const below of ["", "config", "mdb/db", "mdb/db/data.mdb"]) {
+			const path = join("data/ldap", below);
 			assert.equal(statSync(b.path(path)).mode, statSync(a.path(path)).mode, path);
 		}
 		assert.equal(existsSync(placeOf(b, "staging/mdb/db/lock.mdb")), false);

@@ -5,7 +5,9 @@ import {
 	mkdirSync,
 	readdirSync,
 	readFileSync,
+	renameSync,
 	symlinkSync,
+	truncateSync,
 	writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
@@ -17,6 +19,7 @@ import {
 	checkWhole,
 	configure,
 	Directory,
+	installedCopy,
 	ldapPair,
 	placeOf,
 	readLog,
@@ -58,6 +61,17 @@ test("a black-holed link is noticed at both ends, and nothing stays behind on th
 	assert.deepEqual(a.strayProcesses(), []);
 });
 
+test("a mirror that dies right after its snapshot was made leaves none on the live server", async () => {
+	// It is not heard of between the snapshot and its death.
+	await using pair = await ldapPair({
+		settings: { heartbeat_interval: "10s", link_timeout: "30s" },
+	});
+	const { a, b } = pair;
+	assert.equal(await startLoop(b, "ldap-round:after-pull").ended, "SIGKILL");
+	await waitFor("the end of the live side", b, () => readdirSync(placeOf(a)).length === 0);
+	assert.deepEqual(a.strayProcesses(), []);
+});
+
 test("an mdb_copy that does not end well leaves no reader in the live database", async () => {
 	await using pair = await ldapPair({
 		ldap: { writemap: true, entries: 300 },
@@ -66,19 +80,28 @@ test("an mdb_copy that does not end well leaves no reader in the live database",
 	const { a, b } = pair;
 	// It holds its read transaction while nobody takes what it writes.
 	const hangs = tool(a, "mdb_copy", `[ "$1" = -V ] || /usr/bin/mdb_copy "$1" | sleep 1000`);
-	const readers = async () => {
-		const { stdout } = await runToEnd("mdb_stat", ["-r", a.path("data/ldap/mdb/db")]);
-		const pids = [...stdout.matchAll(/^\s+(\d+) [0-9a-f]+ /gm)].map(([, pid]) => Number(pid));
-		return pids.filter((pid) => pid !== a.servicePid("ldap"));
-	};
 	const loop = startLoop(b);
-	await waitFor("a reader", b, async () => (await readers()).length > 0);
+	await waitFor("a reader", b, async () => (await readers(a)).length > 0);
 	await waitFor("the failure", b, () => /mdb_copy .* did not end in time/.test(readLog(b)));
 	await loop.stop();
-	assert.deepEqual(await readers(), []);
+	assert.deepEqual(await readers(a), []);
 	assert.equal(existsSync(placeOf(a, "snapshot.new")), false);
 	writeFileSync(hangs, `#!/bin/sh\nexec /usr/bin/mdb_copy "$@"\n`);
 	await using _again = await startFollowing(b);
+});
+
+test("an mdb_copy that hangs and has lost its sync-commands is ended by the next one", async () => {
+	await using pair = await ldapPair({ ldap: { writemap: true, entries: 300 } });
+	const { a, b } = pair;
+	const hangs = tool(a, "mdb_copy", `[ "$1" = -V ] || /usr/bin/mdb_copy "$1" | sleep 1000`);
+	await using _loop = startLoop(b);
+	await waitFor("a reader", b, async () => (await readers(a)).length > 0);
+	writeFileSync(hangs, `#!/bin/sh\nexec /usr/bin/mdb_copy "$@"\n`);
+	for (const { pid, command } of a.processes()) {
+		if (command.includes("sync-commands")) process.kill(pid, "SIGKILL");
+	}
+	await waitFor("the first copy", b, () => installedCopy(b));
+	assert.deepEqual(await readers(a), []);
 });
 
 test("with too little room on the live server no copy is begun, and it is said", async () => {
@@ -89,6 +112,29 @@ test("with too little room on the live server no copy is begun, and it is said",
 	const problem = await waitFor("the problem", b, () => readState(b)?.problems[0]);
 	assert.match(problem.message, /live_sync\/ldap: \d+ MiB free.*disk_floor/);
 	assert.equal(existsSync(placeOf(a, "snapshot")), false);
+
+	// A backup that was left in data/ldap is copied too.
+	const backup = a.path("data/ldap/ldap.bak");
+	writeFileSync(backup, "");
+	truncateSync(backup, 8 * 1024 ** 4);
+	configureAnew(a, "disk_floor", "1M");
+	await waitFor("the other problem", b, () =>
+		readState(b)?.problems.some(({ message }) => /a copy of LDAP takes 83886\d+ MiB/.test(message)),
+	);
+	assert.equal(existsSync(placeOf(a, "snapshot")), false);
+});
+
+test("a database behind a link, on another disk, is copied like any other", async () => {
+	await using pair = await ldapPair();
+	const { a, b } = pair;
+	await a.mustRun("ldap", "stop");
+	renameSync(a.path("data/ldap/mdb"), join(a.directory, "other-disk"));
+	symlinkSync(join(a.directory, "other-disk"), a.path("data/ldap/mdb"));
+	await a.mustRun("ldap", "start");
+	await using _loop = await startFollowing(b);
+	await new Directory(a).addAccount("linked");
+	await waitFor("the account", b, () => new Directory(b).hasAccount("linked"));
+	assert.equal(await checkWhole(b), await checkWhole(a));
 });
 
 test("without mdb_copy the files are copied until nothing changes meanwhile", async () => {
@@ -128,6 +174,13 @@ test("without mdb_copy the files are copied until nothing changes meanwhile", as
 		return here !== undefined && here.length === there?.length;
 	});
 });
+
+/** Who reads the live database, but for slapd. */
+async function readers(host: Host): Promise<number[]> {
+	const { stdout } = await runToEnd("mdb_stat", ["-r", host.path("data/ldap/mdb/db")]);
+	const pids = [...stdout.matchAll(/^\s+(\d+) [0-9a-f]+ /gm)].map(([, pid]) => Number(pid));
+	return pids.filter((pid) => pid !== host.servicePid("ldap"));
+}
 
 /** Replaces a tool for the programs of that host. */
 function tool(host: Host, name: string, script: string): string {

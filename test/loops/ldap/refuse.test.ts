@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
-import { chmodSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { writeRole } from "../../../src/services/role.ts";
 import type { Host } from "../../pair/host.ts";
 import {
 	checkWhole,
@@ -9,6 +11,7 @@ import {
 	Directory,
 	installedCopy,
 	ldapPair,
+	placeOf,
 	readLog,
 	readState,
 	startFollowing,
@@ -71,6 +74,30 @@ printf 'torn' | dd of="$last/$(head -n 1 "$flag")" bs=1 seek="$(tail -n 1 "$flag
 	}
 });
 
+test("a copy that is refused is not fetched again before its time", async () => {
+	await using pair = await ldapPair({ settings: { ldap_interval: "1m" } });
+	const { a, b } = pair;
+	tamper(b, "cp", `/bin/cp "$@"; for last; do :; done; rm "$last/config/cn=config.ldif"`);
+	await using _loop = startLoop(b);
+	await waitFor("the refusal", b, () => /is not used/.test(readLog(b)));
+	await sleep(5000);
+	assert.equal(snapshotsOf(a), 1);
+});
+
+test("with too little room on the mirror no copy is fetched, and what is left of one before makes room", async () => {
+	await using pair = await ldapPair();
+	const { b } = pair;
+	for (const rest of ["next", "discarded"]) mkdirSync(placeOf(b, rest, "mdb"), { recursive: true });
+	const text = readFileSync(b.confFile, "utf8");
+	writeFileSync(b.confFile, text.replace(/^disk_floor=.*$/m, 'disk_floor="900T"'));
+	await using _loop = startLoop(b);
+	const problem = await waitFor("the problem", b, () => readState(b)?.problems[0]);
+	assert.match(problem.message, /live_sync\/ldap: \d+ MiB free.*disk_floor/);
+	for (const place of ["next", "discarded", "staging"]) {
+		assert.equal(existsSync(placeOf(b, place)), false, place);
+	}
+});
+
 test("a torn copy from the live server is refused, though its digests are those of the live server", async () => {
 	await using pair = await ldapPair({ ldap: { writemap: true, entries: 1000 } });
 	const { a, b } = pair;
@@ -119,6 +146,8 @@ test("with other LDAP passwords in localconfig.xml the mirror says so and is not
 	writeFileSync(file, text.replace("secret-of-zimbra", "another-secret"));
 	await waitFor("the drift", b, () => readState(b)?.passwordsDiffer);
 	const good = installedCopy(b)?.id;
+	await sleep(1500);
+	const before = snapshotsOf(a);
 	await new Directory(a).addAccount("held");
 	const problem = await waitFor("the problem", b, () =>
 		readState(b)?.problems.find(({ code }) => code === "ldap-password-drift"),
@@ -127,6 +156,8 @@ test("with other LDAP passwords in localconfig.xml the mirror says so and is not
 	assert.match(problem.message, /zimbra_ldap_password .*conf\/localconfig\.xml/);
 	assert.match(problem.hint ?? "", /zmlocalconfig/);
 	await waitFor("the round to be held", b, () => readLog(b).includes("not put in use until"));
+	await sleep(2500);
+	assert.equal(snapshotsOf(a), before, "nothing is copied that could not be used");
 	assert.equal(installedCopy(b)?.id, good);
 	assert.doesNotMatch(JSON.stringify(readState(b)) + readLog(b), /secret-of|another-secret/);
 
@@ -134,3 +165,52 @@ test("with other LDAP passwords in localconfig.xml the mirror says so and is not
 	await waitFor("the held account", b, () => mirror.hasAccount("held"));
 	await waitFor("the problem's end", b, () => readState(b)?.problems.length === 0);
 });
+
+test("an LDAP of the mirror that does not start is said, and a copy with which it does ends that", async () => {
+	await using pair = await ldapPair();
+	const { a, b } = pair;
+	const first = await startFollowing(b);
+	await first.stop();
+	await b.mustRun("ldap", "stop");
+	b.startFails("ldap", true);
+	await using _loop = startLoop(b);
+	const problem = await waitFor("the problem", b, () => readState(b)?.problems[0]);
+	assert.match(problem.message, /LDAP of this server does not serve: ldap did not start/);
+	assert.equal(problem.critical, true);
+	await waitFor("the link", b, () => readState(b)?.phase === "watching");
+	await sleep(1000);
+	assert.equal(readState(b)?.problems.length, 1, "it lasts, though the copy is the newest");
+	b.startFails("ldap", false);
+	await new Directory(a).addAccount("next");
+	await waitFor("the account", b, () => new Directory(b).hasAccount("next"));
+	await waitFor("the problem's end", b, () => readState(b)?.problems.length === 0);
+});
+
+test("invariant 7: on a server that was made the live one the loop withdraws and leaves its LDAP alone", async () => {
+	await using pair = await ldapPair();
+	const { a, b } = pair;
+	const role = b.path("live_sync/status/role.json");
+	const first = await startFollowing(b);
+	const good = installedCopy(b)?.id;
+	const slapd = b.servicePid("ldap");
+
+	await writeRole(role, { version: 1, role: "live", timeline: 2, since: 0 });
+	await new Directory(a).addAccount("later");
+	assert.equal(await first.ended, 1);
+	assert.match(readLog(b), /this server was made the live one .* its LDAP is left alone/);
+
+	// Nobody has told us, but mailboxd runs.
+	rmSync(role);
+	await b.mustRun("mysql.server", "start");
+	await b.mustRun("zmmailboxdctl", "start");
+	assert.equal(await startLoop(b).ended, 1);
+	assert.match(readLog(b), /mailboxd runs on this server, process \d+/);
+	assert.equal(installedCopy(b)?.id, good);
+	assert.equal(b.servicePid("ldap"), slapd);
+});
+
+/** How many snapshots were asked of a live server. */
+function snapshotsOf(host: Host): number {
+	const log = readFileSync(host.path("live_sync/log/sync_commands.log"), "utf8");
+	return log.match(/request=ldap_snapshot/g)?.length ?? 0;
+}

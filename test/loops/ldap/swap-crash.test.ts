@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { chmodSync, existsSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import type { Host } from "../../pair/host.ts";
@@ -46,6 +46,27 @@ test("killed at any step of the swap, LDAP is back on a whole copy at the next s
 	await settle(pair, "after");
 	for (const number of installPoints.keys()) {
 		assert.equal(await new Directory(b).hasAccount(`crash${number}`), true);
+	}
+});
+
+test("stop and kill repair an exchange that was cut short, with the live server dead", async () => {
+	await using pair = await ldapPair();
+	const { a, b } = pair;
+	await settle(pair, "before");
+	for (const command of ["kill", "stop"]) {
+		await new Directory(a).addAccount(`new-${command}`);
+		assert.equal(await startLoop(b, "ldap-swap:after-current-to-previous").ended, "SIGKILL");
+		// Zimbra's script makes it whenever it is asked anything, and it is no LDAP directory.
+		await b.run("ldap", "status");
+		assert.deepEqual(readdirSync(b.path("data/ldap")), ["state"]);
+		await a.sshd.stop();
+		delete b.environment.LIVE_SYNC_FAIL_AT;
+		const { code, stdout, stderr } = await b.liveSyncd(command);
+		assert.equal(code, 0, `${stdout}${stderr}`);
+		assert.equal(existsSync(placeOf(b, "swap.json")), false);
+		assert.equal(await new Directory(b).hasAccount("before"), true);
+		assert.equal(await checkWhole(b), installedCopy(b)?.entries);
+		await a.sshd.start(a.environment);
 	}
 });
 
@@ -96,6 +117,76 @@ test("a copy with which LDAP does not answer is taken back in the same run, or a
 	await live.deleteAccount("poison");
 	await settle(pair, "third");
 });
+
+test("a slapd that somebody starts in the middle of an exchange, on what is moved away, is not taken for the new copy", async () => {
+	await using pair = await ldapPair();
+	const { a, b } = pair;
+	await settle(pair, "first");
+	const flag = join(b.directory, "stray");
+	straySlapd(b, flag);
+	writeFileSync(flag, "");
+	await new Directory(a).addAccount("second");
+	await using _loop = startLoop(b);
+	await waitFor("it to be said", b, () => /serves from the copy before/.test(readLog(b)));
+	await waitFor("the new copy", b, () => new Directory(b).hasAccount("second"));
+	await waitFor("its end", b, () => readState(b)?.problems.length === 0);
+	assert.equal(await checkWhole(b), installedCopy(b)?.entries);
+});
+
+test("a slapd that does not answer, and that neither script nor pid file know, is not taken for one that has stopped", async () => {
+	await using pair = await ldapPair();
+	const { a, b } = pair;
+	await settle(pair, "first");
+	const slapd = b.servicePid("ldap");
+	const good = installedCopy(b)?.id;
+	forgetfulScript(b);
+	await new Directory(a).addAccount("second");
+	await using _loop = startLoop(b);
+	await waitFor("it to be said", b, () => /has .*data\/ldap open; end it: kill/.test(readLog(b)));
+	assert.equal(installedCopy(b)?.id, good);
+	assert.match(readLog(b), new RegExp(`process ${slapd} \\(slapd\\)`));
+	assert.equal(await new Directory(b).hasAccount("first"), true);
+});
+
+/** A slapd without its pid file, which nothing stops; from `stop` to `start` it does not answer. */
+function forgetfulScript(host: Host): void {
+	const [script, check] = [host.path("bin/ldap.forgetful"), host.path("bin/ldap.check")];
+	const silent = join(host.directory, "silent");
+	rmSync(host.path("data/ldap/state/run/slapd.pid"));
+	writeFileSync(
+		script,
+		`#!/bin/sh
+case $1 in
+stop) touch ${silent} ;;
+start) rm -f ${silent} ;;
+*) exit 1 ;;
+esac
+`,
+	);
+	writeFileSync(check, `#!/bin/sh\n[ ! -f ${silent} ]\n`);
+	for (const each of [script, check]) chmodSync(each, 0o755);
+	configure(host, { ldap_command: `${script} {action}`, ldap_check_command: check });
+}
+
+/** While the flag is there, `ldap start` starts slapd on the previous copy, once. */
+function straySlapd(host: Host, flag: string): void {
+	const [usual, stray] = [host.path("bin/ldap"), host.path("bin/ldap.stray")];
+	const config = join(host.directory, "stray-config");
+	writeFileSync(stray, readFileSync(usual, "utf8").replace("-F data/ldap/config", `-F ${config}`));
+	const script = host.path("bin/ldap.sometimes");
+	writeFileSync(
+		script,
+		`#!/bin/sh
+[ "$1" = start ] && [ -f ${flag} ] || exec ${usual} "$1"
+rm ${flag}
+cp -r ${placeOf(host, "previous/config")} ${config}
+sed -i 's,^olcDbDirectory: .*,olcDbDirectory: ${placeOf(host, "previous/mdb/db")},' ${config}/cn=config/*.ldif
+exec ${stray} start
+`,
+	);
+	for (const each of [stray, script]) chmodSync(each, 0o755);
+	configure(host, { ldap_command: `${script} {action}` });
+}
 
 /** With the live server away nothing but the repair can have mended it. */
 async function expectRepaired({ a, b }: Pair, point: string): Promise<void> {

@@ -1,0 +1,100 @@
+import assert from "node:assert/strict";
+import { mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+import { checkCopy, type Expected } from "../../../src/loops/ldap/check.ts";
+import { describeContents } from "../../../src/services/ldap/copies.ts";
+import { type ScriptedHost, scriptedHost } from "../../services/zimbra/host.ts";
+
+const { signal } = new AbortController();
+const place = "mdb/db";
+
+test("a copy that is whole passes, and its entries are counted", async () => {
+	await using host = await scriptedHost();
+	assert.equal(await check(host, await makeCopy(host)), 2);
+});
+
+// Each alone refuses: broken copies have passed any one of the others.
+const faults: Record<string, readonly [(host: ScriptedHost, copy: string) => unknown, RegExp]> = {
+	"mdb_dump fails": [(host) => host.script("mdb_dump", "exit 1"), /mdb_dump .* exited with 1/],
+	"mdb_dump is killed by what it reads": [
+		(host) => host.script("mdb_dump", "kill -SEGV $$"),
+		/mdb_dump .* was killed by SIGSEGV/,
+	],
+	"slapcat fails": [(host) => host.script("slapcat", "echo dn: a; exit 1"), /slapcat .* exited/],
+	"slapcat reads fewer entries, and exits with 0": [
+		(host) => host.script("slapcat", "echo dn: a"),
+		/slapcat reads 1 entries of mdb\/db, the live server has 2/,
+	],
+	"another transaction": [
+		(_, copy) => writeFileSync(join(copy, place, "data.mdb"), metaPages(8)),
+		/mdb\/db is at transaction 8, the live server said 7/,
+	],
+	"a file is missing": [
+		(_, copy) => rmSync(join(copy, "config/cn=config.ldif")),
+		/cn=config\.ldif is missing/,
+	],
+	"a file is another one": [
+		(_, copy) => writeFileSync(join(copy, "config/cn=config.ldif"), "dn: cn=confiG\n"),
+		/cn=config\.ldif is not the file of the live server/,
+	],
+	"a file more": [
+		(_, copy) => writeFileSync(join(copy, "config/more.ldif"), ""),
+		/more\.ldif is not in the snapshot/,
+	],
+	"cn=config without the database": [
+		(_, copy) => database(copy, "other/db"),
+		/cn=config does not name mdb\/db/,
+	],
+};
+
+for (const [what, [spoil, said]] of Object.entries(faults)) {
+	test(`invariant 8: a copy is refused where ${what}`, async () => {
+		await using host = await scriptedHost();
+		const expected = await makeCopy(host);
+		await spoil(host, copyOf(host));
+		await assert.rejects(check(host, expected), said);
+	});
+}
+
+const copyOf = (host: ScriptedHost): string => host.path("live_sync/ldap/next");
+
+function check(host: ScriptedHost, expected: Expected): Promise<number | undefined> {
+	const { config, run } = host;
+	const scratch = host.path("live_sync/ldap/check");
+	return checkCopy({ config, run, signal, copy: copyOf(host), scratch }, expected);
+}
+
+/** A copy, tools that find it whole, and what the live server says about it. */
+async function makeCopy(host: ScriptedHost): Promise<Expected> {
+	const copy = copyOf(host);
+	for (const each of [place, "config/cn=config"]) mkdirSync(join(copy, each), { recursive: true });
+	writeFileSync(join(copy, place, "data.mdb"), metaPages(7));
+	writeFileSync(join(copy, "config/cn=config.ldif"), "dn: cn=config\n");
+	database(copy, place);
+	await host.script("mdb_dump", "exit 0");
+	await host.script("slapcat", 'printf "dn: a\\n\\ndn: b\\n"');
+	return {
+		transactionIds: { [place]: 7 },
+		entries: { [place]: 2 },
+		contents: await describeContents(copy),
+	};
+}
+
+function database(copy: string, below: string): void {
+	const file = join(copy, "config/cn=config/olcDatabase={2}mdb.ldif");
+	writeFileSync(file, `dn: olcDatabase={2}mdb\nolcDbDirectory: data/ldap/${below}\n`);
+}
+
+/** The head of an LMDB file: see formats/lmdb/meta.ts. */
+function metaPages(transactionId: number): Buffer {
+	const pages = Buffer.alloc(2 * 4096);
+	for (const at of [0, 4096]) {
+		pages.writeUInt16LE(8, at + 10);
+		pages.writeUInt32LE(0xbeef_c0de, at + 16);
+		pages.writeUInt32LE(1, at + 20);
+		pages.writeUInt32LE(4096, at + 40);
+		pages.writeBigUInt64LE(BigInt(transactionId), at + 144);
+	}
+	return pages;
+}
