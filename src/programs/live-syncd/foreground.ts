@@ -1,26 +1,33 @@
-import { spawn } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import type { Config } from "../../services/config.ts";
+import { writePidFile } from "../../services/pid-file.ts";
+import { identify } from "../../services/processes.ts";
 import { ownCommand } from "../../services/self.ts";
-import { clearLastLife, makeReady } from "./start.ts";
+import { pidFileOf } from "./loop.ts";
+import { becomeMirror } from "./start.ts";
 
 /**
  * Both loops in the foreground, each a process of its own, the log on the terminal; ends both when it
  * is told to end, or when one of them has ended.
  */
 export async function foreground(config: Config): Promise<number> {
-	const missing = await makeReady(config, {});
-	if (missing.length === 0) {
+	const loops = await becomeMirror(config, {}, async (missing) => {
+		if (missing.length > 0) process.stdout.write("Starting processes in realtime\n");
+		const [file = "", ...words] = ownCommand();
+		const started: ChildProcess[] = [];
+		for (const name of missing) {
+			const command = [...words, "--config", config.base.config, "loop", name, "--terminal"];
+			const loop = spawn(file, command, { stdio: ["ignore", "inherit", "inherit"] });
+			started.push(loop);
+			const process = loop.pid === undefined ? undefined : identify(loop.pid);
+			if (process !== undefined) await writePidFile(pidFileOf(config, name), process);
+		}
+		return started;
+	});
+	if (loops.length === 0) {
 		process.stdout.write("Process already running\n");
 		return 0;
 	}
-	process.stdout.write("Starting processes in realtime\n");
-	await clearLastLife(config, missing);
-	const [file = "", ...words] = ownCommand();
-	const loops = missing.map((name) =>
-		spawn(file, [...words, "--config", config.base.config, "loop", name, "--terminal"], {
-			stdio: ["ignore", "inherit", "inherit"],
-		}),
-	);
 	const endAll = () => {
 		for (const loop of loops) loop.kill("SIGTERM");
 	};

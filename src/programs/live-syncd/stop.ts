@@ -12,13 +12,14 @@ import { replayerParts } from "../../loops/redo/replayer/parts.ts";
 import type { Config } from "../../services/config.ts";
 import { readIfThere, writeDurably } from "../../services/files.ts";
 import { endRound } from "../../services/ldap/round-processes.ts";
-import { makeLogger } from "../../services/log/logger.ts";
+import { type Logger, makeLogger } from "../../services/log/logger.ts";
 import { readPidFile } from "../../services/pid-file.ts";
 import { publish, readPublished } from "../../services/publish.ts";
 import { readRole, writeRole } from "../../services/role.ts";
 import { makeRun } from "../../services/run.ts";
 import { clearStopFile } from "./loop.ts";
 import { makeDirectories } from "./setting-up.ts";
+import { awaitTurn } from "./turn.ts";
 
 const ldapWaitMs = 10_000;
 
@@ -28,7 +29,9 @@ const ldapWaitMs = 10_000;
  */
 export async function stop(config: Config): Promise<number> {
 	await makeDirectories(config);
-	const { base } = config;
+	const { base, settings } = config;
+	const log = (await makeLogger(base.log, settings)).child({ program: "stop" });
+	await using _turn = await awaitTurn(config, "stop", log);
 	await waitForLdap(config);
 	await writeDurably(base.stopFile, "");
 	try {
@@ -40,7 +43,7 @@ export async function stop(config: Config): Promise<number> {
 	await endRound(config).catch((error: unknown) => {
 		process.stderr.write(`live-syncd: ${describe(error)}\n`);
 	});
-	await replayRest(config);
+	await replayRest(config, log);
 	await release(config);
 	await waitForLookback(config);
 	process.stdout.write("done\n");
@@ -64,9 +67,8 @@ async function waitForLdap({ base }: Config): Promise<void> {
 }
 
 /** Everything that was received is replayed, the open redo.log included. */
-async function replayRest(config: Config): Promise<void> {
-	const { base, settings } = config;
-	const log = (await makeLogger(base.log, settings)).child({ program: "stop" });
+async function replayRest(config: Config, log: Logger): Promise<void> {
+	const { base } = config;
 	if ((await readIfThere(base.replayed)) === undefined) {
 		process.stdout.write("This server has not followed another one: nothing to replay\n");
 		return;

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { setImmediate as turn } from "node:timers/promises";
-import { type Setting, settingsTable } from "../../../src/formats/settings/table.ts";
+import { settingsTable } from "../../../src/formats/settings/table.ts";
 import { makeLogger } from "../../../src/services/log/logger.ts";
 
 const settings = { log_format: "lines", log_level: "info", log_rotate: "no", log_keep: 2 } as const;
@@ -35,8 +35,8 @@ test("a log that cannot be opened does not end it either, and is said", async (t
 });
 
 test("every kind of rotation that the settings offer writes a log", async (t) => {
-	const { choices = [] }: Setting = settingsTable.log_rotate;
-	for (const log_rotate of choices as ("no" | "daily")[]) {
+	const { choices } = settingsTable.log_rotate;
+	for (const log_rotate of choices) {
 		const at = directory(t);
 		const log = await makeLogger(join(at, "live_sync.log"), { ...settings, log_rotate });
 		log.info("a line");
