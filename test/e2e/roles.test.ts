@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { test } from "node:test";
 import type { Host } from "../pair/host.ts";
 import { createPair, type Pair } from "../pair/pair.ts";
@@ -159,6 +159,24 @@ test("admin starts Zimbra on the mirror without stop: the loops withdraw, mailbo
 	const before = redologs(b);
 	await deliver(pair, 3, 2);
 	assert.deepEqual(redologs(b), before, "nothing more is written");
+});
+
+test("a loop that withdraws says why, also where it cannot publish that", async () => {
+	await using pair = await createPair({ settings: quick });
+	const { b } = pair;
+	const loop = b.spawnLiveSyncd("loop", "redo");
+	await deliver(pair, 1);
+	await caughtUp(pair);
+	const published = b.path("live_sync/status/redo.json");
+	rmSync(published);
+	mkdirSync(published); // as on a full disk: what is renamed to it is refused
+	const ended = new Promise((resolve) => loop.once("exit", resolve));
+	await b.startZimbra();
+	assert.equal(await ended, 1);
+	const left = readdirSync(b.path("live_sync/status")).filter((name) => name.endsWith(".tmp"));
+	assert.deepEqual(left, []);
+	const log = readFileSync(b.path("live_sync/log/live_sync.log"), "utf8");
+	assert.match(log, /loop withdraws reason=".*two servers may be live/);
 });
 
 test("invariant 6: history of our own is described, and put aside only by the explicit flag", async () => {
