@@ -1,10 +1,27 @@
 import assert from "node:assert/strict";
-import { existsSync } from "node:fs";
+import { existsSync, rmSync } from "node:fs";
 import { test } from "node:test";
 import type { Host } from "../pair/host.ts";
 import { createPair } from "../pair/pair.ts";
 import { until } from "../pair/until.ts";
 import { assertNothingRuns, caughtUp, deliver, liveSyncd, quick } from "./support.ts";
+
+test("the foreground told to end in its first moments leaves no loop behind", async () => {
+	await using pair = await createPair({ settings: quick });
+	const { b } = pair;
+	for (const moment of ["command.lock", "pid/redo_log_live_sync.pid", "status/redo.json"]) {
+		const child = b.spawnLiveSyncd();
+		const ended = new Promise((resolve) => child.once("exit", resolve));
+		const file = b.path("live_sync", moment === "command.lock" ? `lock/${moment}` : moment);
+		rmSync(b.path("live_sync/status/redo.json"), { force: true });
+		await until(moment, () => existsSync(file));
+		child.kill("SIGTERM");
+		await ended;
+		await assertNothingRuns(pair);
+	}
+	await liveSyncd(b, "start");
+	await liveSyncd(b, "kill");
+});
 
 const count = (host: Host, pattern: RegExp): number =>
 	host.processes().filter(({ command }) => pattern.test(command)).length;

@@ -6,43 +6,42 @@ import { ownCommand } from "../../services/self.ts";
 import { pidFileOf } from "./loop.ts";
 import { becomeMirror } from "./start.ts";
 
+const endings = ["SIGTERM", "SIGINT", "SIGHUP"] as const;
+
 /**
  * Both loops in the foreground, each a process of its own, the log on the terminal; ends both when it
  * is told to end, or when one of them has ended.
  */
 export async function foreground(config: Config): Promise<number> {
-	const loops = await becomeMirror(config, {}, async (missing) => {
-		if (missing.length > 0) process.stdout.write("Starting processes in realtime\n");
-		const [file = "", ...words] = ownCommand();
-		const started: ChildProcess[] = [];
-		for (const name of missing) {
-			const command = [...words, "--config", config.base.config, "loop", name, "--terminal"];
-			const loop = spawn(file, command, { stdio: ["ignore", "inherit", "inherit"] });
-			started.push(loop);
-			const process = loop.pid === undefined ? undefined : identify(loop.pid);
-			if (process !== undefined) await writePidFile(pidFileOf(config, name), process);
-		}
-		return started;
-	});
-	if (loops.length === 0) {
-		process.stdout.write("Process already running\n");
-		return 0;
-	}
+	const loops: ChildProcess[] = [];
+	const codes: Promise<number>[] = [];
 	const endAll = () => {
 		for (const loop of loops) loop.kill("SIGTERM");
 	};
-	for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"] as const) process.on(signal, endAll);
-	const codes = await Promise.all(
-		loops.map(
-			(loop) =>
-				new Promise<number>((resolve) => {
+	await becomeMirror(config, {}, async (missing) => {
+		process.stdout.write(
+			missing.length === 0 ? "Process already running\n" : "Starting processes in realtime\n",
+		);
+		if (missing.length === 0) return;
+		// Before there is a loop: none may outlive this process because that was told too soon.
+		for (const signal of endings) process.on(signal, endAll);
+		const [file = "", ...words] = ownCommand();
+		for (const name of missing) {
+			const command = [...words, "--config", config.base.config, "loop", name, "--terminal"];
+			const loop = spawn(file, command, { stdio: ["ignore", "inherit", "inherit"] });
+			loops.push(loop);
+			codes.push(
+				new Promise((resolve) => {
 					loop.once("error", () => resolve(1));
 					loop.once("exit", (code) => {
 						endAll();
 						resolve(code ?? 1);
 					});
 				}),
-		),
-	);
-	return Math.max(...codes);
+			);
+			const identity = loop.pid === undefined ? undefined : identify(loop.pid);
+			if (identity !== undefined) await writePidFile(pidFileOf(config, name), identity);
+		}
+	});
+	return Math.max(0, ...(await Promise.all(codes)));
 }

@@ -29,11 +29,26 @@ const ldapWaitMs = 10_000;
  */
 export async function stop(config: Config): Promise<number> {
 	await makeDirectories(config);
-	const { base, settings } = config;
-	const log = (await makeLogger(base.log, settings)).child({ program: "stop" });
+	const log = (await makeLogger(config.base.log, config.settings)).child({ program: "stop" });
 	await using _turn = await awaitTurn(config, "stop", log);
+	try {
+		await endLoops(config);
+		await replayRest(config, log);
+	} catch (error) {
+		process.stderr.write(
+			"live-syncd: not all that was received is in the message store yet. Do not start Zimbra here before live-syncd stop has ended with done: what is left could not be replayed any more\n",
+		);
+		throw error;
+	}
+	await release(config);
+	await waitForLookback(config);
+	process.stdout.write("done\n");
+	return 0;
+}
+
+async function endLoops(config: Config): Promise<void> {
 	await waitForLdap(config);
-	await writeDurably(base.stopFile, "");
+	await writeDurably(config.base.stopFile, "");
 	try {
 		await waitForLoops(config);
 	} finally {
@@ -43,11 +58,6 @@ export async function stop(config: Config): Promise<number> {
 	await endRound(config).catch((error: unknown) => {
 		process.stderr.write(`live-syncd: ${describe(error)}\n`);
 	});
-	await replayRest(config, log);
-	await release(config);
-	await waitForLookback(config);
-	process.stdout.write("done\n");
-	return 0;
 }
 
 /**
