@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { test } from "node:test";
 import type { Host } from "../pair/host.ts";
@@ -54,6 +55,18 @@ test("invariant 7: both servers as mirror, both live: refused", async () => {
 	assert.match(await refused(a, "both-mirrors"), /can not run on both/);
 	loop.kill("SIGTERM");
 	await new Promise((resolve) => loop.once("exit", resolve));
+});
+
+test("beside a live_syncd of 2011 on the same server: refused", async () => {
+	await using pair = await createPair({ settings: quick });
+	const { b } = pair;
+	mkdirSync(b.path("live_sync/old"));
+	writeFileSync(b.path("live_sync/old/live_syncd"), "sleep 60; :\n");
+	const old = spawn("bash", [b.path("live_sync/old/live_syncd"), "start"], { detached: true });
+	assert.match(await refused(b, "both-mirrors"), new RegExp(`2011 runs.* process ${old.pid}\\b`));
+	process.kill(-(old.pid ?? 0), "SIGKILL");
+	await liveSyncd(b, "start");
+	await liveSyncd(b, "kill");
 });
 
 test("wrong host key, no host key, wrong key: refused, with the command that mends it", async () => {

@@ -9,6 +9,7 @@ import type { LdapState, RedoState } from "../../formats/state.ts";
 import type { LocalLog } from "../../loops/redo/receiver/local-log.ts";
 import { establishReplayed } from "../../loops/redo/replayer/position.ts";
 import type { Config } from "../../services/config.ts";
+import { findScriptOf2011 } from "../../services/live-syncd-here.ts";
 import { type Logger, makeLogger } from "../../services/log/logger.ts";
 import { readPidFile, writePidFile } from "../../services/pid-file.ts";
 import { isAlive, type ProcessIdentity } from "../../services/processes.ts";
@@ -85,6 +86,7 @@ export async function becomeMirror<T>(
 	};
 	// It follows, so every guard has been passed; and its redo log changes while one looks.
 	if (redo !== undefined) return await startMissing();
+	await refuseBesideScriptOf2011(config);
 	// Published before the peer is asked: of two servers that start at once, both then refuse.
 	await announceIntent(base.role);
 	try {
@@ -93,6 +95,19 @@ export async function becomeMirror<T>(
 	} finally {
 		await withdrawIntent(base.role);
 	}
+}
+
+/** Both would write the same redo log. A look is repeated: a script that only ends is not in the way. */
+async function refuseBesideScriptOf2011(config: Config): Promise<void> {
+	const found = findScriptOf2011(config);
+	if (found === undefined) return;
+	await sleep(1000);
+	if (findScriptOf2011(config) !== found) return;
+	throw new Refusal(
+		"both-mirrors",
+		`the live_syncd script of 2011 runs on this server, process ${found}`,
+		`end it with its own stop or kill, or: kill ${found}; then start again`,
+	);
 }
 
 async function passGuards(config: Config, options: StartOptions, log: Logger): Promise<void> {
