@@ -69,6 +69,9 @@ test("kill and stop while start asks a server that does not answer: kill ends it
 	pair.links.toA.blackHole();
 	const first = b.liveSyncd("start");
 	await until("it has its turn", hasItsTurn);
+	await until("the other server could see it", async () =>
+		(await b.syncCommands("test")).stdout.includes("busy"),
+	);
 	await liveSyncd(b, "kill");
 	assert.notEqual((await first).code, 0);
 	assert.equal(b.strayProcesses().length, 0);

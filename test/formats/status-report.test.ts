@@ -86,6 +86,16 @@ test("invariant 9: a loop that runs and of which nothing is known does not look 
 	assert.match(ended, /redo log {2}streaming \(as it was when the loop ended\)/);
 });
 
+test("that the LDAP passwords of the two servers differ is said, and only where it is known", () => {
+	const report = (passwordsDiffer: boolean | undefined) =>
+		reportStatus({
+			...facts(7, 8),
+			ldap: { pid: 8, state: { ...ldap, passwordsDiffer }, ageMs: 1 },
+		});
+	assert.match(report(true), /the LDAP passwords in localconfig\.xml of the two servers differ/);
+	for (const each of [false, undefined]) assert.doesNotMatch(report(each), /passwords/);
+});
+
 test("each problem stands there with its weight, its code and what to do", () => {
 	const problems = [
 		{ code: "archive-gone", message: "log 4 is gone", hint: "read on", since: 0, critical: true },

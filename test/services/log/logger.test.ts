@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { setImmediate as turn } from "node:timers/promises";
 import { settingsTable } from "../../../src/formats/settings/table.ts";
+import { formatLogLine } from "../../../src/services/log/line.ts";
 import { makeLogger } from "../../../src/services/log/logger.ts";
 
 const settings = { log_format: "lines", log_level: "info", log_rotate: "no", log_keep: 2 } as const;
@@ -32,6 +33,17 @@ test("a log that cannot be opened does not end it either, and is said", async (t
 	t.mock.restoreAll();
 	log.info("below its level");
 	assert.match(String(said), /live_sync\.log cannot be written: EISDIR/);
+});
+
+test("what the other side says cannot forge a line of the log", () => {
+	const line = formatLogLine({
+		level: 40,
+		time: 0,
+		msg: "it said\r\n1970 info  start: all is well\u2028",
+		reason: "a\nb",
+	});
+	assert.equal(line.indexOf("\n"), line.length - 1);
+	assert.doesNotMatch(line.slice(0, -1), /[\p{Cc}\u2028]/u);
 });
 
 test("every kind of rotation that the settings offer writes a log", async (t) => {
