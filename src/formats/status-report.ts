@@ -29,21 +29,53 @@ const staleMs = 10_000;
 
 /** For people. The first two lines are those of the 2011 script, which scripts look for. */
 export function reportStatus(facts: StatusFacts): string {
-	const { redo, ldap } = facts;
+	const redo = ofThisLife(facts.redo);
+	const ldap = ofThisLife(facts.ldap);
 	const lines = [
 		redo.pid === undefined ? "redolog sync process stopped" : "redo log sync process OK",
 		ldap.pid === undefined ? "ldap sync process stopped" : "ldap sync process OK",
 	];
-	if (redo.state !== undefined) lines.push("", ...redoLines(redo, redo.state, facts.heardAgeMs));
-	if (ldap.state !== undefined) lines.push(...ldapLines(ldap, ldap.state, facts.ldapHeardAgeMs));
-	const problems = [
-		...(redo.state?.problems ?? []).map((problem) => ({ loop: "redo", problem })),
-		...(ldap.state?.problems ?? []).map((problem) => ({ loop: "ldap", problem })),
+	const told = [
+		...(redo.state === undefined
+			? untold("redo log", redo)
+			: redoLines(redo, redo.state, facts.heardAgeMs)),
+		...(ldap.state === undefined ? untold("ldap", ldap) : ldapLines(ldap, ldap.state, facts.ldapHeardAgeMs)),
 	];
-	if (problems.length > 0) lines.push("");
-	for (const { loop, problem } of problems) lines.push(...problemLines(loop, problem));
+	const problems = [...problemsOf("redo", redo), ...problemsOf("ldap", ldap)];
+	for (const part of [told, problems]) if (part.length > 0) lines.push("", ...part);
 	return `${lines.join("\n")}\n`;
 }
+
+/** What a loop has published before the one that runs now was started says nothing of it. */
+function ofThisLife<S extends RedoState | LdapState>(loop: LoopFacts<S>): LoopFacts<S> {
+	if (loop.pid === undefined || loop.pid === loop.state?.pid) return loop;
+	return { pid: loop.pid, state: undefined, ageMs: undefined };
+}
+
+const untold = (name: string, { pid }: LoopFacts<unknown>): string[] =>
+	pid === undefined ? [] : [row(name, "unknown: the loop has published nothing yet")];
+
+function problemsOf(name: string, loop: LoopFacts<RedoState | LdapState>): string[] {
+	const { pid, state } = loop;
+	if (state === undefined) {
+		if (pid === undefined) return [];
+		return [
+			`warning ${name}: it runs, and nothing is known of it: it is just starting, or it cannot write to status/  [trouble]`,
+		];
+	}
+	const silence: Problem = {
+		code: "trouble",
+		message: "the loop runs, and has published nothing since: it hangs, or cannot write to status/",
+		hint: "look for room (df) and into the log; if it hangs: live-syncd kill, then live-syncd start",
+		since: state.at.wall,
+		critical: true,
+	};
+	const all = isSilent(loop) ? [silence, ...state.problems] : state.problems;
+	return all.flatMap((problem) => problemLines(name, problem));
+}
+
+const isSilent = ({ pid, ageMs }: LoopFacts<unknown>): boolean =>
+	pid !== undefined && ageMs !== undefined && ageMs > staleMs;
 
 function redoLines(
 	loop: LoopFacts<RedoState>,
@@ -107,10 +139,10 @@ const transactions = (ids: Readonly<Record<string, number>>): string =>
 		.map(([name, id]) => `${name} transaction ${id}`)
 		.join(", ");
 
-function staleness({ pid, ageMs }: LoopFacts<unknown>): string {
-	if (pid === undefined) return " (as it was when the loop ended)";
-	return ageMs !== undefined && ageMs > staleMs
-		? ` (as it was ${seconds(ageMs / 1000)} ago: the loop has published nothing since)`
+function staleness(loop: LoopFacts<unknown>): string {
+	if (loop.pid === undefined) return " (as it was when the loop ended)";
+	return isSilent(loop)
+		? ` (as it was ${seconds((loop.ageMs ?? 0) / 1000)} ago: the loop has published nothing since)`
 		: "";
 }
 

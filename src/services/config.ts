@@ -1,7 +1,7 @@
 import { existsSync } from "node:fs";
 import { networkInterfaces, userInfo } from "node:os";
 import { dirname, join, resolve } from "node:path";
-import { Refusal } from "../errors.ts";
+import { describe, Refusal } from "../errors.ts";
 import { parseSettings } from "../formats/settings/parse.ts";
 import type { Settings } from "../formats/settings/table.ts";
 import { readIfThere } from "./files.ts";
@@ -52,7 +52,13 @@ export function findConfigFile({ option, variable, executable }: ConfigHints): s
 export async function loadConfig(file: string): Promise<Config> {
 	const path = resolve(file);
 	const base = basePaths(dirname(path));
-	const text = await readIfThere(path);
+	const text = await readIfThere(path).catch((error: unknown) => {
+		throw new Refusal(
+			"bad-config",
+			`Configuration file, ${path}, cannot be read by user ${userInfo().username}: ${describe(error)}`,
+			"it must be a file that the user of Zimbra may read, and both programs must run as that user",
+		);
+	});
 	if (text === undefined) {
 		throw new Refusal(
 			"not-configured",

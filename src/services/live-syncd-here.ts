@@ -9,25 +9,28 @@ import { allProcesses, type TableEntry } from "./zimbra/process-table.ts";
 export type LiveSyncdHere = "running" | "starting" | "stopped";
 
 /** Looks at our pid files, for the script of 2011, and at a published intent to start. */
-export async function findLiveSyncd({ base, zimbra }: Config): Promise<LiveSyncdHere> {
+export async function findLiveSyncd(config: Config): Promise<LiveSyncdHere> {
+	const { base } = config;
 	for (const file of [base.pidRedo, base.pidLdap]) {
 		if ((await readPidFile(file)) !== undefined) return "running";
 	}
-	if (runsScriptOf2011([base.base, zimbra.home])) return "running";
+	if (findScriptOf2011(config) !== undefined) return "running";
 	return isIntended(await readRole(base.role)) ? "starting" : "stopped";
 }
 
 /**
  * A live_syncd of 2011 writes bare pids, which prove nothing, but all its processes show its name. It
  * is told by where the script lies: a path that only mentions it, such as an editor's, is none.
+ * Gives its pid.
  */
-function runsScriptOf2011(directories: readonly string[]): boolean {
+export function findScriptOf2011({ base, zimbra }: Config): number | undefined {
+	const directories = [base.base, zimbra.home];
 	for (const entry of allProcesses()) {
 		const script = scriptOf(entry);
 		if (script === undefined || entry.pid === process.pid) continue;
-		if (directories.some((directory) => script.startsWith(`${directory}/`))) return true;
+		if (directories.some((directory) => script.startsWith(`${directory}/`))) return entry.pid;
 	}
-	return false;
+	return undefined;
 }
 
 const shells = new Set(["bash", "sh", "dash"]);

@@ -8,6 +8,8 @@ export function basePaths(base: string) {
 		knownHosts: join(base, "known_hosts"),
 		log: join(base, "log/live_sync.log"),
 		lock: join(base, "lock/live_sync.lock"),
+		/** `start` or `stop` is at work */
+		commandLock: join(base, "lock/command.lock"),
 		pidRedo: join(base, "pid/redo_log_live_sync.pid"),
 		pidLdap: join(base, "pid/ldap_live_sync.pid"),
 		stopFile: join(base, "status/live_sync.stop"),

@@ -7,8 +7,13 @@ import { readIfThere } from "./files.ts";
  */
 export async function publish(path: string, state: object): Promise<void> {
 	const temporary = `${path}.${process.pid}.tmp`;
-	await promises.writeFile(temporary, `${JSON.stringify(state)}\n`, { mode: 0o640 });
-	await promises.rename(temporary, path);
+	try {
+		await promises.writeFile(temporary, `${JSON.stringify(state)}\n`, { mode: 0o640 });
+		await promises.rename(temporary, path);
+	} catch (error) {
+		await promises.rm(temporary, { force: true });
+		throw error;
+	}
 }
 
 /** The published state of that version; undefined where there is none, or none that can be read. */

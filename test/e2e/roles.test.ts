@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { spawn } from "node:child_process";
+import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { test } from "node:test";
 import type { Host } from "../pair/host.ts";
 import { createPair, type Pair } from "../pair/pair.ts";
@@ -54,6 +55,18 @@ test("invariant 7: both servers as mirror, both live: refused", async () => {
 	assert.match(await refused(a, "both-mirrors"), /can not run on both/);
 	loop.kill("SIGTERM");
 	await new Promise((resolve) => loop.once("exit", resolve));
+});
+
+test("beside a live_syncd of 2011 on the same server: refused", async () => {
+	await using pair = await createPair({ settings: quick });
+	const { b } = pair;
+	mkdirSync(b.path("live_sync/old"));
+	writeFileSync(b.path("live_sync/old/live_syncd"), "sleep 60; :\n");
+	const old = spawn("bash", [b.path("live_sync/old/live_syncd"), "start"], { detached: true });
+	assert.match(await refused(b, "both-mirrors"), new RegExp(`2011 runs.* process ${old.pid}\\b`));
+	process.kill(-(old.pid ?? 0), "SIGKILL");
+	await liveSyncd(b, "start");
+	await liveSyncd(b, "kill");
 });
 
 test("wrong host key, no host key, wrong key: refused, with the command that mends it", async () => {
@@ -159,6 +172,24 @@ test("admin starts Zimbra on the mirror without stop: the loops withdraw, mailbo
 	const before = redologs(b);
 	await deliver(pair, 3, 2);
 	assert.deepEqual(redologs(b), before, "nothing more is written");
+});
+
+test("a loop that withdraws says why, also where it cannot publish that", async () => {
+	await using pair = await createPair({ settings: quick });
+	const { b } = pair;
+	const loop = b.spawnLiveSyncd("loop", "redo");
+	await deliver(pair, 1);
+	await caughtUp(pair);
+	const published = b.path("live_sync/status/redo.json");
+	rmSync(published);
+	mkdirSync(published); // as on a full disk: what is renamed to it is refused
+	const ended = new Promise((resolve) => loop.once("exit", resolve));
+	await b.startZimbra();
+	assert.equal(await ended, 1);
+	const left = readdirSync(b.path("live_sync/status")).filter((name) => name.endsWith(".tmp"));
+	assert.deepEqual(left, []);
+	const log = readFileSync(b.path("live_sync/log/live_sync.log"), "utf8");
+	assert.match(log, /loop withdraws reason=".*two servers may be live/);
 });
 
 test("invariant 6: history of our own is described, and put aside only by the explicit flag", async () => {

@@ -6,7 +6,15 @@ import { createPair } from "../pair/pair.ts";
 import { signal } from "../pair/processes.ts";
 import { op } from "../pair/redo/layouts.ts";
 import { until } from "../pair/until.ts";
-import { caughtUp, deliver, liveSyncd, quick, redoState, someone } from "./support.ts";
+import {
+	assertExecutedOnce,
+	caughtUp,
+	deliver,
+	liveSyncd,
+	quick,
+	redoState,
+	someone,
+} from "./support.ts";
 
 test("stop says that operations failed, those of the loop and its own, and where they are kept", async () => {
 	await using pair = await createPair({ ldap: true, settings: quick });
@@ -46,6 +54,28 @@ test("stop without anything kept back says nothing of it", async () => {
 	await deliver(pair, 2);
 	await caughtUp(pair);
 	assert.doesNotMatch(await liveSyncd(b, "stop"), /failed|aside|nobody knows/);
+});
+
+test("mysql or ldap do not start: stop says which command to run, and not to start Zimbra; then it goes on", async () => {
+	await using pair = await createPair({
+		ldap: true,
+		settings: { ...quick, replay_interval: "1h" },
+	});
+	const { a, b } = pair;
+	await liveSyncd(b, "start");
+	await deliver(pair, 2);
+	await caughtUp(pair);
+	await a.crash();
+	for (const service of ["mysql", "ldap"] as const) {
+		await b.run(service === "mysql" ? "mysql.server" : "ldap", "stop");
+		b.startFails(service, true);
+		const said = await liveSyncd(b, "stop", 1);
+		assert.match(said, /Do not start Zimbra here before live-syncd stop has ended with done/);
+		assert.match(said, new RegExp(`${service}.* start by hand, and look into`));
+		b.startFails(service, false);
+	}
+	assert.match(await liveSyncd(b, "stop"), /Replayed [1-9]\d* operations, up to .*done/s);
+	assertExecutedOnce(pair);
 });
 
 for (const missing of ["ldap", "redo"] as const) {

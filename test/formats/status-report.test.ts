@@ -71,6 +71,36 @@ test("invariant 9: what is not known is said as unknown, what is old is said to 
 	assert.match(report, /flushed {3}unknown, lag unknown/);
 	const stale = { ...facts(7, 8), redo: { pid: 7, state: redo, ageMs: 60_000 } };
 	assert.match(reportStatus(stale), /as it was 60 s ago: the loop has published nothing since/);
+	assert.match(reportStatus(stale), /^CRITICAL redo, since .*: the loop runs, and has published/m);
+	assert.doesNotMatch(reportStatus(facts(7, 8)), /CRITICAL|warning|unknown:/);
+});
+
+test("invariant 9: a loop that runs and of which nothing is known does not look healthy", () => {
+	const nothing = { pid: 7, state: undefined, ageMs: undefined };
+	const ofAnEarlierOne = { pid: 9, state: { ...ldap, pid: 8 }, ageMs: 300 };
+	const report = reportStatus({
+		redo: nothing,
+		ldap: ofAnEarlierOne,
+		heardAgeMs: undefined,
+		ldapHeardAgeMs: undefined,
+	});
+	for (const name of ["redo log ", "ldap     "]) {
+		assert.match(report, new RegExp(`^${name} unknown: the loop has published nothing yet`, "m"));
+	}
+	assert.match(report, /^warning redo: it runs, and nothing is known of it/m);
+	assert.match(report, /^warning ldap: it runs, and nothing is known of it/m);
+	const ended = reportStatus({ ...facts(undefined, undefined), heardAgeMs: undefined });
+	assert.match(ended, /redo log {2}streaming \(as it was when the loop ended\)/);
+});
+
+test("that the LDAP passwords of the two servers differ is said, and only where it is known", () => {
+	const report = (passwordsDiffer: boolean | undefined) =>
+		reportStatus({
+			...facts(7, 8),
+			ldap: { pid: 8, state: { ...ldap, passwordsDiffer }, ageMs: 1 },
+		});
+	assert.match(report(true), /the LDAP passwords in localconfig\.xml of the two servers differ/);
+	for (const each of [false, undefined]) assert.doesNotMatch(report(each), /passwords/);
 });
 
 test("each problem stands there with its weight, its code and what to do", () => {

@@ -4,10 +4,13 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "n
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
+import { unknownRole } from "../../src/formats/role.ts";
+import { ageOf, now } from "../../src/services/clock.ts";
 import { moveDurably, writeDurably } from "../../src/services/files.ts";
 import { readPidFile, removePidFile, writePidFile } from "../../src/services/pid-file.ts";
 import { identify, isAlive, ownIdentity } from "../../src/services/processes.ts";
 import { ProvenanceFile, readProvenance } from "../../src/services/redolog/provenance.ts";
+import { isIntended } from "../../src/services/role.ts";
 
 function directory(): { path: string } & Disposable {
 	const path = mkdtempSync(join(tmpdir(), "files-"));
@@ -48,6 +51,27 @@ test("a pid file of somebody who lives is not removed", async () => {
 	assert.equal(readdirSync(at.path).length, 1);
 	await removePidFile(file);
 	assert.equal(readdirSync(at.path).length, 0);
+});
+
+test("an intent to start counts only while its process lives, and never for the process itself", () => {
+	const own = ownIdentity();
+	const intendedBy = (process: typeof own) =>
+		isIntended({ ...unknownRole, intent: { process, at: Date.now() } });
+	const parent = identify(process.ppid);
+	assert.ok(parent);
+	assert.equal(intendedBy(parent), true);
+	assert.equal(intendedBy({ ...parent, startTime: parent.startTime + 1 }), false);
+	assert.equal(intendedBy(own), false);
+	assert.equal(isIntended(unknownRole), false);
+});
+
+test("the clock jumps: ages within a boot are by the clock that does not", () => {
+	const moment = now();
+	for (const jump of [-1e9, 0, 1e9]) {
+		assert.ok(Math.abs(ageOf({ ...moment, wall: moment.wall + jump })) < 60_000);
+		const earlier = ageOf({ ...moment, wall: moment.wall + jump, bootId: "earlier" });
+		assert.ok(jump < 0 ? earlier >= 1e9 : earlier >= 0 && earlier < 60_000);
+	}
 });
 
 test("a zombie does not live", async () => {

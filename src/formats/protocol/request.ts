@@ -117,9 +117,11 @@ export function parseRequest(text: string, places: Places): Parsed {
 /** `stream 17:4096 server=ID create=MS timeline=N mirror=ADDRESS compress=zstd|none protocol=1` */
 export function formatStreamRequest({ position, mirror, compression }: StreamRequest): string {
 	const { sequence, offset, serverId, createTime, timeline } = position;
+	// A zone (fe80::1%eth0) names an interface of this server, and tells the other one nothing.
+	const address = mirror.replace(/%.*$/, "");
 	return [
 		`stream ${sequence}:${offset} server=${serverId} create=${createTime} timeline=${timeline}`,
-		`mirror=${mirror} compress=${compression} protocol=${protocolVersion}`,
+		`mirror=${address} compress=${compression} protocol=${protocolVersion}`,
 	].join(" ");
 }
 

@@ -112,7 +112,9 @@ const durationUnits: Record<string, number> = { ms: 1, s: 1e3, m: 60e3, h: 3600e
 const sizeUnits: Record<string, number> = { "": 1, K: 2 ** 10, M: 2 ** 20, G: 2 ** 30, T: 2 ** 40 };
 
 const converters: Record<SettingType, (value: string, setting: Setting) => unknown> = {
-	address: (value) => (isAddress(value) ? value.toLowerCase() : undefined),
+	// A zone names an interface, and keeps its capitals.
+	address: (value) =>
+		isAddress(value) ? value.replace(/^[^%]*/, (bare) => bare.toLowerCase()) : undefined,
 	choice: (value, { choices = [] }) => (choices.includes(value) ? value : undefined),
 	command: (value) => splitCommand(value),
 	directory: (value) => (value.startsWith("/") ? value.replace(/(?<=.)\/+$/, "") : undefined),

@@ -259,7 +259,7 @@ export const settingsTable = {
 	},
 	log_rotate: {
 		type: "choice",
-		choices: ["no", "daily", "weekly"],
+		choices: ["no", "daily"],
 		default: "no",
 		help: "Built-in rotation, for hosts without logrotate.",
 	},

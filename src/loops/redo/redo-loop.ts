@@ -96,7 +96,8 @@ export async function runRedoLoop(
 		ended.abort();
 		await Promise.allSettled([...tasks, publishing, watching]);
 		status.setPhase("stopped");
-		await publish(config.base.stateRedo, status.snapshot());
+		// On a full disk, say: why the loop ends counts more.
+		await publish(config.base.stateRedo, status.snapshot()).catch(() => undefined);
 	}
 }
 

@@ -1,41 +1,47 @@
-import { spawn } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import type { Config } from "../../services/config.ts";
+import { writePidFile } from "../../services/pid-file.ts";
+import { identify } from "../../services/processes.ts";
 import { ownCommand } from "../../services/self.ts";
-import { clearLastLife, makeReady } from "./start.ts";
+import { pidFileOf } from "./loop.ts";
+import { becomeMirror } from "./start.ts";
+
+const endings = ["SIGTERM", "SIGINT", "SIGHUP"] as const;
 
 /**
  * Both loops in the foreground, each a process of its own, the log on the terminal; ends both when it
  * is told to end, or when one of them has ended.
  */
 export async function foreground(config: Config): Promise<number> {
-	const missing = await makeReady(config, {});
-	if (missing.length === 0) {
-		process.stdout.write("Process already running\n");
-		return 0;
-	}
-	process.stdout.write("Starting processes in realtime\n");
-	await clearLastLife(config, missing);
-	const [file = "", ...words] = ownCommand();
-	const loops = missing.map((name) =>
-		spawn(file, [...words, "--config", config.base.config, "loop", name, "--terminal"], {
-			stdio: ["ignore", "inherit", "inherit"],
-		}),
-	);
+	const loops: ChildProcess[] = [];
+	const codes: Promise<number>[] = [];
 	const endAll = () => {
 		for (const loop of loops) loop.kill("SIGTERM");
 	};
-	for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"] as const) process.on(signal, endAll);
-	const codes = await Promise.all(
-		loops.map(
-			(loop) =>
-				new Promise<number>((resolve) => {
+	await becomeMirror(config, {}, async (missing) => {
+		process.stdout.write(
+			missing.length === 0 ? "Process already running\n" : "Starting processes in realtime\n",
+		);
+		if (missing.length === 0) return;
+		// Before there is a loop: none may outlive this process because that was told too soon.
+		for (const signal of endings) process.on(signal, endAll);
+		const [file = "", ...words] = ownCommand();
+		for (const name of missing) {
+			const command = [...words, "--config", config.base.config, "loop", name, "--terminal"];
+			const loop = spawn(file, command, { stdio: ["ignore", "inherit", "inherit"] });
+			loops.push(loop);
+			codes.push(
+				new Promise((resolve) => {
 					loop.once("error", () => resolve(1));
 					loop.once("exit", (code) => {
 						endAll();
 						resolve(code ?? 1);
 					});
 				}),
-		),
-	);
-	return Math.max(...codes);
+			);
+			const identity = loop.pid === undefined ? undefined : identify(loop.pid);
+			if (identity !== undefined) await writePidFile(pidFileOf(config, name), identity);
+		}
+	});
+	return Math.max(0, ...(await Promise.all(codes)));
 }

@@ -16,6 +16,9 @@ const endMs = 5000;
  */
 export async function kill(config: Config): Promise<number> {
 	const { base } = config;
+	// First of all: a `start` would start what is ended here, a `stop` would go on without it.
+	const command = (await readLockOwner(base.commandLock))?.process;
+	if (command !== undefined && sendSignal(command, "SIGKILL")) await waitForEnd(command, endMs);
 	const owner = await readLockOwner(base.lock);
 	const loops = [await readPidFile(base.pidRedo), await readPidFile(base.pidLdap)].filter(
 		(loop) => loop !== undefined,
@@ -35,7 +38,7 @@ export async function kill(config: Config): Promise<number> {
 	}
 	// Only now: a loop that lives may start the next one.
 	await endRound(config);
-	await removeLock(base.lock);
+	for (const lock of [base.lock, base.commandLock]) await removeLock(lock);
 	for (const file of [base.pidRedo, base.pidLdap, base.stopFile]) await rm(file, { force: true });
 	await repairLdap(config, "kill");
 	return 0;

@@ -22,7 +22,7 @@ export async function runLoop(
 	await makeDirectories(config);
 	const file = logTo === "file" ? config.base.log : "terminal";
 	const log = (await makeLogger(file, config.settings)).child({ loop: name });
-	const pidFile = name === "redo" ? config.base.pidRedo : config.base.pidLdap;
+	const pidFile = pidFileOf(config, name);
 	const other = await readPidFile(pidFile);
 	if (other !== undefined && other.pid !== process.pid) {
 		log.error({ pid: other.pid }, "this loop runs already");
@@ -60,6 +60,9 @@ async function run(
 
 const reasonOf = (signal: AbortSignal): string =>
 	signal.aborted ? String(signal.reason?.message) : "stop was asked";
+
+export const pidFileOf = ({ base }: Config, name: LoopName): string =>
+	name === "redo" ? base.pidRedo : base.pidLdap;
 
 /** A stop file of an earlier stop would end the loops at once. */
 export async function clearStopFile({ base }: Config): Promise<void> {

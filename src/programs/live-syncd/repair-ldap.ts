@@ -9,7 +9,9 @@ import { makeLogger } from "../../services/log/logger.ts";
  */
 export async function repairLdap(config: Config, program: "stop" | "kill"): Promise<void> {
 	const log = (await makeLogger(config.base.log, config.settings)).child({ program });
-	await repairSwap(config, log, new AbortController().signal).catch((error: unknown) => {
+	// Who holds the lock comes to an end by then, or is ended.
+	const deadline = AbortSignal.timeout(config.settings.replay_timeout);
+	await repairSwap(config, log, deadline).catch((error: unknown) => {
 		process.stderr.write(`live-syncd: LDAP: ${describe(error)}\n`);
 	});
 }

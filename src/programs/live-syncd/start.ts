@@ -9,8 +9,9 @@ import type { LdapState, RedoState } from "../../formats/state.ts";
 import type { LocalLog } from "../../loops/redo/receiver/local-log.ts";
 import { establishReplayed } from "../../loops/redo/replayer/position.ts";
 import type { Config } from "../../services/config.ts";
+import { findScriptOf2011 } from "../../services/live-syncd-here.ts";
 import { type Logger, makeLogger } from "../../services/log/logger.ts";
-import { readPidFile } from "../../services/pid-file.ts";
+import { readPidFile, writePidFile } from "../../services/pid-file.ts";
 import { isAlive, type ProcessIdentity } from "../../services/processes.ts";
 import { readPublished } from "../../services/publish.ts";
 import { listArchive, openLog } from "../../services/redolog/open-log.ts";
@@ -21,9 +22,10 @@ import { startDaemon } from "../../services/self.ts";
 import { makeMailboxd } from "../../services/zimbra/mailboxd.ts";
 import { zimbraVersion } from "../../services/zimbra/version.ts";
 import { checkHistory } from "./check-history.ts";
-import { clearStopFile, type LoopName } from "./loop.ts";
+import { clearStopFile, type LoopName, pidFileOf } from "./loop.ts";
 import { askHello, askSettings } from "./peer.ts";
 import { makeDirectories } from "./setting-up.ts";
+import { takeTurn } from "./turn.ts";
 
 export type StartOptions = { readonly setAsideOwnHistory?: boolean };
 
@@ -31,24 +33,25 @@ const upMs = 30_000;
 
 /** `live-syncd start`: returns when both loops are up, or says why not, having changed nothing. */
 export async function start(config: Config, options: StartOptions): Promise<number> {
-	const missing = await makeReady(config, options);
-	if (missing.length === 0) {
-		process.stdout.write("Process already running\n");
-		return 0;
-	}
-	process.stdout.write("Starting processes...");
-	await clearLastLife(config, missing);
-	const loops = missing.map((name) => ({
-		name,
-		process: startDaemon(["--config", config.base.config, "loop", name]),
-	}));
-	await Promise.all(loops.map((loop) => waitUntilUp(config, loop.name, loop.process)));
-	process.stdout.write("done\n");
+	await becomeMirror(config, options, async (missing) => {
+		if (missing.length === 0) {
+			process.stdout.write("Process already running\n");
+			return;
+		}
+		process.stdout.write("Starting processes...");
+		const loops = missing.map((name) => ({
+			name,
+			process: startDaemon(["--config", config.base.config, "loop", name]),
+		}));
+		for (const loop of loops) await writePidFile(pidFileOf(config, loop.name), loop.process);
+		await Promise.all(loops.map((loop) => waitUntilUp(config, loop.name, loop.process)));
+		process.stdout.write("done\n");
+	});
 	return 0;
 }
 
 /** What loops have published in an earlier life must not be taken for news. */
-export async function clearLastLife(config: Config, loops: readonly LoopName[]): Promise<void> {
+async function clearLastLife(config: Config, loops: readonly LoopName[]): Promise<void> {
 	const { base } = config;
 	await clearStopFile(config);
 	for (const name of loops) {
@@ -57,23 +60,61 @@ export async function clearLastLife(config: Config, loops: readonly LoopName[]):
 }
 
 /**
- * Everything that must hold before the first byte is written here. Gives the loops that do not run
- * yet; throws a Refusal where this server must not become a mirror of that peer.
+ * Looks at everything that must hold before the first byte is written here, then has the loops
+ * started that do not run yet, each with its pid file, so that nobody starts or misses one meanwhile.
+ * Throws a Refusal where this server must not become a mirror of that peer.
  */
-export async function makeReady(config: Config, options: StartOptions): Promise<LoopName[]> {
+export async function becomeMirror<T>(
+	config: Config,
+	options: StartOptions,
+	startLoops: (missing: readonly LoopName[]) => Promise<T>,
+): Promise<T> {
+	await makeDirectories(config);
 	const { base } = config;
+	const log = (await makeLogger(base.log, config.settings)).child({ program: "start" });
+	await using _turn = await takeTurn(config, "start", log);
 	const redo = await readPidFile(base.pidRedo);
 	const ldap = await readPidFile(base.pidLdap);
-	if (redo !== undefined && ldap !== undefined) return [];
+	if (redo !== undefined && ldap !== undefined) return await startLoops([]);
+	const missing: LoopName[] = [
+		...(redo === undefined ? (["redo"] as const) : []),
+		...(ldap === undefined ? (["ldap"] as const) : []),
+	];
+	const startMissing = async () => {
+		await clearLastLife(config, missing);
+		return await startLoops(missing);
+	};
 	// It follows, so every guard has been passed; and its redo log changes while one looks.
-	if (redo !== undefined) return ["ldap"];
-	await makeDirectories(config);
-	const log = (await makeLogger(base.log, config.settings)).child({ program: "start" });
+	if (redo !== undefined) return await startMissing();
+	await refuseBesideScriptOf2011(config);
+	// Published before the peer is asked: of two servers that start at once, both then refuse.
+	await announceIntent(base.role);
+	try {
+		await passGuards(config, options, log);
+		return await startMissing();
+	} finally {
+		await withdrawIntent(base.role);
+	}
+}
+
+/** Both would write the same redo log. A look is repeated: a script that only ends is not in the way. */
+async function refuseBesideScriptOf2011(config: Config): Promise<void> {
+	const found = findScriptOf2011(config);
+	if (found === undefined) return;
+	await sleep(1000);
+	if (findScriptOf2011(config) !== found) return;
+	throw new Refusal(
+		"both-mirrors",
+		`the live_syncd script of 2011 runs on this server, process ${found}`,
+		`end it with its own stop or kill, or: kill ${found}; then start again`,
+	);
+}
+
+async function passGuards(config: Config, options: StartOptions, log: Logger): Promise<void> {
+	const { base } = config;
 	const deadline = AbortSignal.timeout(
 		2 * (config.settings.connect_timeout + config.settings.command_timeout),
 	);
-	// Published before the peer is asked: of two servers that start at once, both then refuse.
-	await announceIntent(base.role);
 	try {
 		const local = await checkGuards(config, options, log, deadline);
 		await establishReplayed(config, local.identity.timeline);
@@ -84,12 +125,9 @@ export async function makeReady(config: Config, options: StartOptions): Promise<
 			timeline: local.identity.timeline,
 			since: role.role === "mirror" ? role.since : Date.now(),
 		});
-		return ldap === undefined ? ["redo", "ldap"] : ["redo"];
 	} catch (error) {
 		log.error({ reason: String(error) }, "start refused");
 		throw error;
-	} finally {
-		await withdrawIntent(base.role);
 	}
 }
 

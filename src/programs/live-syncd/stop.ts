@@ -12,7 +12,7 @@ import { replayerParts } from "../../loops/redo/replayer/parts.ts";
 import type { Config } from "../../services/config.ts";
 import { readIfThere, writeDurably } from "../../services/files.ts";
 import { endRound } from "../../services/ldap/round-processes.ts";
-import { makeLogger } from "../../services/log/logger.ts";
+import { type Logger, makeLogger } from "../../services/log/logger.ts";
 import { readPidFile } from "../../services/pid-file.ts";
 import { publish, readPublished } from "../../services/publish.ts";
 import { readRole, writeRole } from "../../services/role.ts";
@@ -20,6 +20,7 @@ import { makeRun } from "../../services/run.ts";
 import { clearStopFile } from "./loop.ts";
 import { repairLdap } from "./repair-ldap.ts";
 import { makeDirectories } from "./setting-up.ts";
+import { awaitTurn } from "./turn.ts";
 
 const ldapWaitMs = 10_000;
 
@@ -29,9 +30,26 @@ const ldapWaitMs = 10_000;
  */
 export async function stop(config: Config): Promise<number> {
 	await makeDirectories(config);
-	const { base } = config;
+	const log = (await makeLogger(config.base.log, config.settings)).child({ program: "stop" });
+	await using _turn = await awaitTurn(config, "stop", log);
+	try {
+		await endLoops(config);
+		await replayRest(config, log);
+	} catch (error) {
+		process.stderr.write(
+			"live-syncd: not all that was received is in the message store yet. Do not start Zimbra here before live-syncd stop has ended with done: what is left could not be replayed any more\n",
+		);
+		throw error;
+	}
+	await release(config);
+	await waitForLookback(config);
+	process.stdout.write("done\n");
+	return 0;
+}
+
+async function endLoops(config: Config): Promise<void> {
 	await waitForLdap(config);
-	await writeDurably(base.stopFile, "");
+	await writeDurably(config.base.stopFile, "");
 	try {
 		await waitForLoops(config);
 	} finally {
@@ -42,11 +60,6 @@ export async function stop(config: Config): Promise<number> {
 		process.stderr.write(`live-syncd: ${describe(error)}\n`);
 	});
 	await repairLdap(config, "stop");
-	await replayRest(config);
-	await release(config);
-	await waitForLookback(config);
-	process.stdout.write("done\n");
-	return 0;
 }
 
 /**
@@ -66,9 +79,8 @@ async function waitForLdap({ base }: Config): Promise<void> {
 }
 
 /** Everything that was received is replayed, the open redo.log included. */
-async function replayRest(config: Config): Promise<void> {
-	const { base, settings } = config;
-	const log = (await makeLogger(base.log, settings)).child({ program: "stop" });
+async function replayRest(config: Config, log: Logger): Promise<void> {
+	const { base } = config;
 	if ((await readIfThere(base.replayed)) === undefined) {
 		process.stdout.write("This server has not followed another one: nothing to replay\n");
 		return;

@@ -1,4 +1,5 @@
 import { type DestinationStream, destination, type Logger, pino } from "pino";
+import { describe } from "../../errors.ts";
 import type { Settings } from "../../formats/settings/table.ts";
 import { formatLogLine } from "./line.ts";
 
@@ -6,13 +7,23 @@ export type { Logger } from "pino";
 
 type LogSettings = Pick<Settings, "log_format" | "log_level" | "log_rotate" | "log_keep">;
 
+/** Lines that wait for room on a full disk; what comes then is dropped. */
+const maxWaiting = 1 << 20;
+
 /**
  * The one logger. It appends, so that logrotate's copytruncate works, and writes each line at once,
  * so that the last words of a process that dies are there.
+ * A log that cannot be written stops nothing: at a failover, or on a full disk, the work counts more.
  * @param file path of the log, or "terminal" for standard output
  */
 export async function makeLogger(file: string, settings: LogSettings): Promise<Logger> {
-	const out = await openDestination(file, settings);
+	const out = await openDestination(file, settings).catch((error: unknown) => {
+		process.stderr.write(`live-syncd: ${file} cannot be written: ${describe(error)}\n`);
+		return destination({ fd: 2, sync: true });
+	});
+	// Without a listener the first failed write would end the process. The line is kept, and written
+	// with the next one that finds room.
+	out.on("error", () => undefined);
 	const stream: DestinationStream =
 		settings.log_format === "json"
 			? out
@@ -20,18 +31,23 @@ export async function makeLogger(file: string, settings: LogSettings): Promise<L
 	return pino({ level: settings.log_level, base: { pid: process.pid } }, stream);
 }
 
-async function openDestination(file: string, settings: LogSettings): Promise<DestinationStream> {
-	if (file === "terminal") return destination({ fd: 1, sync: true });
+type Destination = ReturnType<typeof destination>;
+
+async function openDestination(file: string, settings: LogSettings): Promise<Destination> {
+	const common = { sync: true, maxLength: maxWaiting };
+	if (file === "terminal") return destination({ ...common, fd: 1 });
 	if (settings.log_rotate === "no") {
-		return destination({ dest: file, append: true, mkdir: true, sync: true });
+		return destination({ ...common, dest: file, append: true, mkdir: true });
 	}
 	const { default: roll } = await import("pino-roll");
 	return roll({
+		...common,
 		file,
 		frequency: settings.log_rotate,
+		// Both loops, and each that is started later, find the same name, and what is old by it.
+		dateFormat: "yyyy-MM-dd",
 		mkdir: true,
-		sync: true,
 		symlink: false,
-		limit: { count: settings.log_keep },
+		limit: { count: settings.log_keep, removeOtherLogFiles: true },
 	});
 }

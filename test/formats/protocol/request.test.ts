@@ -50,6 +50,12 @@ test("a stream request is read back as it was written", () => {
 		verb: "stream_from",
 		stream: ipv6,
 	});
+	// The zone of a link-local address is a name of the mirror's own, and no part of the request.
+	const zoned = formatStreamRequest({ ...stream, mirror: "fe80::1%eth0" });
+	assert.deepEqual(parse(zoned).request, {
+		verb: "stream_from",
+		stream: { ...stream, mirror: "fe80::1" },
+	});
 });
 
 test("a stream request needs each of its words, once, and no other", () => {

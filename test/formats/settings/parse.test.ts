@@ -20,6 +20,8 @@ test("addresses may be IPv6, comments and blank lines and both kinds of quotes m
 	const { settings } = parseSettings(text, places);
 	assert.equal(settings?.server1, "2001:db8::1");
 	assert.equal(settings?.ssh_port, 2222);
+	const zoned = parseSettings("server1='FE80::1%enP2p1s0'\nserver2='::2'", places);
+	assert.equal(zoned.settings?.server1, "fe80::1%enP2p1s0");
 });
 
 test("every default is a value that its own setting takes", () => {

@@ -1,0 +1,83 @@
+import assert from "node:assert/strict";
+import { existsSync, rmSync } from "node:fs";
+import { test } from "node:test";
+import type { Host } from "../pair/host.ts";
+import { createPair } from "../pair/pair.ts";
+import { until } from "../pair/until.ts";
+import { assertNothingRuns, caughtUp, deliver, liveSyncd, quick } from "./support.ts";
+
+test("the foreground told to end in its first moments leaves no loop behind", async () => {
+	await using pair = await createPair({ settings: quick });
+	const { b } = pair;
+	for (const moment of ["command.lock", "pid/redo_log_live_sync.pid", "status/redo.json"]) {
+		const child = b.spawnLiveSyncd();
+		const ended = new Promise((resolve) => child.once("exit", resolve));
+		const file = b.path("live_sync", moment === "command.lock" ? `lock/${moment}` : moment);
+		rmSync(b.path("live_sync/status/redo.json"), { force: true });
+		await until(moment, () => existsSync(file));
+		child.kill("SIGTERM");
+		await ended;
+		await assertNothingRuns(pair);
+	}
+	await liveSyncd(b, "start");
+	await liveSyncd(b, "kill");
+});
+
+const count = (host: Host, pattern: RegExp): number =>
+	host.processes().filter(({ command }) => pattern.test(command)).length;
+
+test("two starts at once on one server: one of them starts the loops, the other says who is at it", async () => {
+	await using pair = await createPair({ ldap: true, settings: quick });
+	const { b } = pair;
+	const ends = await Promise.all([b.liveSyncd("start"), b.liveSyncd("start")]);
+	assert.deepEqual([count(b, / loop redo/), count(b, / loop ldap/)], [1, 1]);
+	for (const { code, stdout, stderr } of ends) {
+		if (code === 0) assert.match(stdout, /\.\.\.done|already running/);
+		else assert.match(stderr, /live-syncd is at work here already: process \d+ \(start\)/);
+	}
+	assert.ok(ends.some(({ stdout }) => stdout.includes("...done")));
+	assert.equal((await b.liveSyncd("status")).code, 0);
+	await liveSyncd(b, "stop");
+	await assertNothingRuns(pair);
+});
+
+test("start while stop replays is refused: it would follow again what the admin is about to replace", async () => {
+	await using pair = await createPair({
+		ldap: true,
+		settings: { ...quick, replay_interval: "1h" },
+	});
+	const { b } = pair;
+	await liveSyncd(b, "start");
+	await deliver(pair, 3);
+	await caughtUp(pair);
+	b.replayFaults({ hang: true });
+	const stop = b.liveSyncd("stop");
+	await until("it replays", () => count(b, /zmplayredo/) > 0);
+	assert.match(await liveSyncd(b, "start", 1), /at work here already: process \d+ \(stop\)/);
+	await liveSyncd(b, "kill");
+	assert.notEqual((await stop).code, 0, "kill has ended stop too");
+	await assertNothingRuns(pair);
+});
+
+test("kill and stop while start asks a server that does not answer: kill ends it, stop waits for its end", async () => {
+	await using pair = await createPair({
+		proxy: true,
+		settings: { ...quick, connect_timeout: "3s" },
+	});
+	const { b } = pair;
+	const hasItsTurn = () => existsSync(b.path("live_sync/lock/command.lock"));
+	pair.links.toA.blackHole();
+	const first = b.liveSyncd("start");
+	await until("it has its turn", hasItsTurn);
+	await until("the other server could see it", async () =>
+		(await b.syncCommands("test")).stdout.includes("busy"),
+	);
+	await liveSyncd(b, "kill");
+	assert.notEqual((await first).code, 0);
+	assert.equal(b.strayProcesses().length, 0);
+	const second = b.liveSyncd("start");
+	await until("it has its turn", hasItsTurn);
+	assert.match(await liveSyncd(b, "stop"), /Waiting for process \d+ \(start\)/);
+	assert.equal((await second).code, 1);
+	assert.equal(b.strayProcesses().length, 0);
+});
