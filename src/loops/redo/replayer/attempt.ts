@@ -14,7 +14,7 @@ import { pause, writeSlice } from "../../../services/redolog/slice-writer.ts";
 import { accountExists } from "../../../services/zimbra/accounts.ts";
 import { makeDatabase } from "../../../services/zimbra/database.ts";
 import { readRunRecord } from "../../../services/zimbra/run-record.ts";
-import { forget, type KeptKind, keep } from "./kept-operations.ts";
+import { type KeptKind, keep } from "./kept-operations.ts";
 import { openFlushedLogs } from "./logs.ts";
 import { readReplayed, writeReplayed } from "./position.ts";
 import { sayRemarks, throwWhereLogsEnd } from "./remarks.ts";
@@ -22,6 +22,7 @@ import type { ReplayerParts, ReplayResult } from "./replayer.ts";
 import { adopt, execute, forgetRun, newToken } from "./run.ts";
 import { refuseBesideMailboxd, startServices } from "./services.ts";
 import { settle, stoppedResult } from "./settle.ts";
+import { sweepRuns } from "./sweep.ts";
 
 export type AttemptOptions = {
 	readonly upTo: "settled" | "everything";
@@ -49,6 +50,7 @@ export async function attemptReplay(
 		const ended = await adopt(parts, left, lock, options.signal);
 		return await settle(parts, position, ended, options.idleAttempts);
 	}
+	await sweepRuns(config, left);
 	return await replayNext(parts, lock, position, left, options);
 }
 
@@ -105,6 +107,7 @@ async function replayNext(
 	sayRemarks(log, plan);
 
 	const token = newToken();
+	const files = await writeFiles(parts, plan, all, token);
 	const lots: readonly [KeptKind, (operation: CommittedOperation) => boolean][] = [
 		["set aside", setAside],
 		["left out", leftOut],
@@ -116,10 +119,11 @@ async function replayNext(
 		kept += lot.count;
 		log.warn({ count: lot.count, directory: lot.directory }, `operations were kept back: ${kind}`);
 	}
-	const files = await writeFiles(parts, plan, all, token);
 	const next =
 		again !== undefined && sameEnd(plan.position, again.next) ? again.next : plan.position;
 	if (files.length === 0) {
+		// Before the position moves: what is there afterwards counts as a run that was never begun.
+		await rm(join(config.base.slices, token), { recursive: true });
 		await writeReplayed(config, next);
 		if (again !== undefined) await forgetRun(config, again);
 		return { kind: "replayed", position: located(next), operations: 0, failed: 0, setAside: kept };
@@ -139,8 +143,6 @@ async function replayNext(
 		lock,
 	);
 	const result = await settle(parts, position, ended, options.idleAttempts);
-	// What comes again is kept back again, under the name of that run.
-	if (result.kind !== "replayed") await forget(config, token, ["set aside", "left out"]);
 	return result.kind === "replayed" ? { ...result, setAside: kept } : result;
 }
 

@@ -1,5 +1,15 @@
 import assert from "node:assert/strict";
-import { existsSync, readdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import {
+	existsSync,
+	mkdirSync,
+	readdirSync,
+	readFileSync,
+	renameSync,
+	rmSync,
+	writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { readRunRecord } from "../../../../src/services/zimbra/run-record.ts";
@@ -260,6 +270,33 @@ test("a position that was written before a power loss is the only one there is",
 	writeFileSync(`${mirror.config.base.replayed}.4711.tmp`, text.slice(0, 20)); // torn, never renamed
 	assert.equal((await mirror.follow()).kind, "up to date");
 	assert.deepEqual(mirror.notOnce(), []);
+});
+
+test("runs that could not be begun, or whose loop died before, leave no slices and no lots behind", async () => {
+	await using mirror = await makeMirror();
+	const { config, pair } = mirror;
+	await delicateHistory(mirror);
+	mirror.ship();
+	const byHand = spawn("sh", ["-c", "sleep 600; :", "zmplayredo"], { stdio: "ignore" });
+	try {
+		await once(byHand, "spawn");
+		writeFileSync(config.zimbra.replayPidFile, `${byHand.pid}\n`);
+		for (let i = 0; i < 3; i++) {
+			await assert.rejects(mirror.replayer.replay(everything), /has not started runs/);
+		}
+	} finally {
+		byHand.kill("SIGKILL");
+	}
+	assert.equal(readdirSync(config.base.slices).length, 1, "those of the last attempt");
+	rmSync(config.zimbra.replayPidFile);
+	// Died when it had kept operations back, before the run was on record.
+	const [dead = ""] = readdirSync(config.base.slices);
+	mkdirSync(join(config.base.failed, `${dead}-set-aside`));
+	assert.equal((await mirror.follow()).kind, "up to date");
+	assert.deepEqual(readdirSync(config.base.slices), []);
+	assert.deepEqual(readdirSync(config.base.failed), []);
+	assert.deepEqual(mirror.notOnce(), []);
+	assert.ok(pair.b.executions().length > 0);
 });
 
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
