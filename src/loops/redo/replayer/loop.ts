@@ -92,11 +92,11 @@ class ReplayLoop implements Replayer {
 				() => undefined,
 			);
 			if (signal.aborted) return;
-			await refuseBesideMailboxd(this.#parts);
-			if (performance.now() < Math.max(nextRunAt(last, schedule), notBefore)) continue;
-			if (!(await this.#hasNews())) continue;
 			const startedAt = performance.now();
 			try {
+				await refuseBesideMailboxd(this.#parts);
+				if (startedAt < Math.max(nextRunAt(last, schedule), notBefore)) continue;
+				if (!(await this.#hasNews())) continue;
 				const result = await this.replay({ upTo: "settled", signal });
 				last = { startedAt, endedAt: performance.now() };
 				failures = 0;

@@ -226,3 +226,24 @@ test("a running mirror whose database cannot start tries again later, and says s
 	assert.equal(mirror.problems.at(-1), undefined);
 	assert.deepEqual(mirror.notOnce(), []);
 });
+
+test("a running mirror whose record of a run cannot be read says so, goes on, and replays when it is gone", async () => {
+	await using mirror = await makeMirror({
+		settings: { replay_interval: "300ms", replay_share: "100" },
+	});
+	const { a } = mirror.pair;
+	await a.mailbox.deliver({ to: [user1] });
+	mirror.ship();
+	mirror.limits.settled = await a.mailbox.position();
+	writeFileSync(mirror.config.base.replayRun, "torn");
+	const stop = new AbortController();
+	const running = mirror.replayer.keepReplaying(stop.signal);
+	await until("it is said", () =>
+		/replay-run\.json cannot be read/.test(mirror.problems.at(-1)?.message ?? ""),
+	);
+	rmSync(mirror.config.base.replayRun);
+	await until("it is replayed", () => mirror.replayer.state.operations > 0);
+	stop.abort();
+	await running;
+	assert.deepEqual(mirror.notOnce(), []);
+});
