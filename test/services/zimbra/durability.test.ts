@@ -21,6 +21,14 @@ test("the database's log and the file systems of tables, blobs, index and volume
 	);
 });
 
+test("where the database does not tell the volumes, everything that is mounted is written to disk", async () => {
+	await using host = await scriptedHost({ path: "{zimbra_home}/bin:/usr/bin:/bin" });
+	await host.script("mysql", "exit 0");
+	await host.script("sync", 'echo "all $@" >>"$0.asked"');
+	await makeDurable(host, volumes(undefined));
+	assert.match(await readFile(host.path("bin/sync.asked"), "utf8"), /^all $/m);
+});
+
 test("with the real sync it succeeds", async () => {
 	await using host = await scriptedHost();
 	await host.script("mysql", "exit 0");
