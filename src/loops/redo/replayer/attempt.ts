@@ -16,6 +16,7 @@ import { makeDatabase } from "../../../services/zimbra/database.ts";
 import { readRunRecord } from "../../../services/zimbra/run-record.ts";
 import { type KeptKind, keep } from "./kept-operations.ts";
 import { openFlushedLogs } from "./logs.ts";
+import { findConflict } from "./mailbox-conflict.ts";
 import { readReplayed, writeReplayed } from "./position.ts";
 import { sayRemarks, throwWhereLogsEnd } from "./remarks.ts";
 import type { ReplayerParts, ReplayResult } from "./replayer.ts";
@@ -94,7 +95,8 @@ async function replayNext(
 	if (first.files.length === 0) return await moveWithoutRun(parts, position, first);
 
 	await startServices(parts, options.signal);
-	await refuseConflicts(parts, first);
+	const conflict = await findConflict(parts, first);
+	if (conflict !== undefined) return conflict;
 	const checked = options.upTo === "everything" || again !== undefined;
 	const absent = checked ? await mailboxesWithoutAccount(parts, first, options.signal) : new Set();
 	const copies = again === undefined ? new Set() : await copiesThatMayBeThere(parts, whole);
@@ -210,19 +212,6 @@ async function mailboxesWithoutAccount(
 		);
 	}
 	return absent;
-}
-
-/** An account with a mailbox of another id here: zmplayredo would map one to the other for this run only. */
-async function refuseConflicts(parts: ReplayerParts, plan: ReplayPlan): Promise<void> {
-	const wanted = new Map(plan.newMailboxes.map((each) => [each.accountId, each.mailboxId]));
-	if (wanted.size === 0) return;
-	const here = await makeDatabase(parts).mailboxesOf([...wanted.keys()]);
-	for (const [accountId, mailboxId] of here ?? []) {
-		if (wanted.get(accountId) === mailboxId) continue;
-		throw new Error(
-			`mailbox id conflict: account ${accountId} has mailbox ${mailboxId} here and ${wanted.get(accountId)} on the live server; replay would put mail into the wrong mailbox. Something but replay has made a mailbox here; the store must be copied anew: docs/runbooks.md, initial copy`,
-		);
-	}
 }
 
 /** Copies of the range whose new items are there, or may be: executed again, they lose their blob. */

@@ -1,5 +1,12 @@
 import assert from "node:assert/strict";
-import { readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import {
+	readdirSync,
+	readFileSync,
+	renameSync,
+	rmSync,
+	truncateSync,
+	writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { lookbackEndsAt } from "../../../../src/loops/redo/replayer/look-back.ts";
@@ -67,21 +74,36 @@ test("whether an account is there cannot be asked: nothing is guessed, nothing i
 	assert.deepEqual(await replayedAt(mirror), start);
 });
 
-test("a mailbox that has another id here stops replay before anything is executed", async () => {
-	await using mirror = await makeMirror();
-	const { a, b } = mirror.pair;
-	await b.mustRun("ldap", "start");
-	await b.mustRun("mysql.server", "start");
-	writeFileSync(b.path("bin/mysql.real"), readFileSync(b.path("bin/mysql")), { mode: 0o755 });
-	writeFileSync(
-		b.path("bin/mysql"),
-		`#!/bin/sh\ncase "$*" in *account_id*) echo 4711;; *) exec "$0.real" "$@";; esac\n`,
-		{ mode: 0o755 },
-	);
-	await a.mailbox.deliver({ to: [user1] });
-	await assert.rejects(mirror.follow(), /mailbox id conflict: account .* has mailbox 4711 here/);
-	assert.deepEqual(b.executions(), []);
-});
+for (const [title, row] of [
+	["a mailbox that has another id here", "4711\\t$account"],
+	["a mailbox id that is another account's here", "3\\tsomebody"],
+] as const) {
+	test(`${title} stops replay before anything is executed, as critical, until it is gone`, async () => {
+		await using mirror = await makeMirror();
+		const { a, b } = mirror.pair;
+		renameSync(b.path("bin/mysql"), b.path("bin/mysql.real"));
+		const answer = `account=$(expr "$*" : ".*IN ('\\([^']*\\)'"); printf "${row}\\n"`;
+		writeFileSync(
+			b.path("bin/mysql"),
+			`#!/bin/sh\ncase "$*" in *account_id*) ${answer};; *) exec "$0.real" "$@";; esac\n`,
+			{ mode: 0o755 },
+		);
+		const start = await replayedAt(mirror);
+		await a.mailbox.deliver({ to: [user1] });
+		const result = await mirror.follow();
+		assert.equal(result.kind, "stopped");
+		assert.match(
+			result.kind === "stopped" ? result.why : "",
+			/mailbox id conflict: account .* here/,
+		);
+		assert.deepEqual(b.executions(), []);
+		assert.deepEqual(await replayedAt(mirror), start);
+		assert.equal(mirror.problems.at(-1)?.code, "replay-stopped");
+		renameSync(b.path("bin/mysql.real"), b.path("bin/mysql"));
+		assert.equal((await mirror.follow()).kind, "up to date");
+		assert.deepEqual(mirror.notOnce(), []);
+	});
+}
 
 test("a mailbox id conflict in the log of a run: critical, position unmoved, not run again", async () => {
 	await using mirror = await makeMirror();
