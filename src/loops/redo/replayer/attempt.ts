@@ -166,7 +166,7 @@ async function writeFiles(
 	logs: ReplayRange["logs"],
 	token: string,
 ): Promise<{ path: string; mayDrop: boolean }[]> {
-	const mayDrop = plan.remarks.some(({ kind }) => kind === "gap");
+	const { mayDrop } = plan;
 	const slices = plan.files.filter((file) => file.kind === "slice");
 	const bytes = slices.reduce((sum, { header }) => sum + header.fileSize, 0);
 	const directory = join(config.base.slices, token);
