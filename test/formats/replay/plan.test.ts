@@ -12,6 +12,7 @@ import {
 	parseReplayedPosition,
 	startAt,
 } from "../../../src/formats/replay/replayed-position.ts";
+import { rewind } from "../../../src/formats/replay/rewind.ts";
 import type { ReplayLog, ReplayRange } from "../../../src/formats/replay/scan.ts";
 import { blobMemory } from "../../../src/formats/replay/state.ts";
 import * as build from "../redolog/build.ts";
@@ -297,6 +298,37 @@ test("what was executed before a cut is left out when it is logged again and com
 	const { plan, executed } = await executes({ logs, from });
 	assert.deepEqual(executed, [id(2)]);
 	assert.deepEqual(plan.position.executed, []);
+});
+
+test("cut twice before it was committed again: still left out; cut below its change record: divergence", async () => {
+	const full = log(0, [config(1), config(2), done(1)], open);
+	const { position } = await planReplay({ logs: [full], from: startAt(identity(0)) });
+	const once = rewind(position, full, behind([config(1), config(2)]).offset);
+	assert.deepEqual([once.position.executed, once.lost], [[id(1)], []]);
+	const twice = rewind(once.position, full, behind([config(1)]).offset);
+	assert.deepEqual([twice.position.executed, twice.lost], [[id(1)], []]);
+	const gone = rewind(twice.position, full, 512 + 20);
+	assert.deepEqual(
+		gone.lost.map((each) => each.id),
+		[id(1)],
+	);
+});
+
+test("after a cut only blobs that are still there are remembered", async () => {
+	const stored = (counter: number) => [
+		build.storeIncomingBlob({ counter }, `/b/${counter}`, Buffer.from("x")),
+		done(counter, 26),
+	];
+	const kept = [...stored(2), config(3)];
+	const full = log(1, [...kept, ...stored(4)], open);
+	const logs = [log(0, stored(1)), full];
+	const { position } = await planReplay({ logs, from: startAt(identity(0)) });
+	assert.equal(position.blobs.length, 3);
+	const cut = rewind(position, full, behind(kept, 1).offset);
+	assert.deepEqual(
+		cut.position.blobs.map(({ path }) => path),
+		["/b/1", "/b/2"],
+	);
 });
 
 test("a link to a blob that is nowhere is said", async () => {
