@@ -209,6 +209,26 @@ test("failed operations with exit 0: kept with their blobs first, counted, named
 	assert.deepEqual(await mirror.differences(), []);
 });
 
+test("invariant 4: failed operations that cannot be kept hold the position back, and are kept once there is room", async () => {
+	await using mirror = await makeMirror();
+	const { config, pair } = mirror;
+	const start = await replayedAt(mirror);
+	pair.b.replayFaults({ failOpcode: op.createMessage });
+	await pair.a.mailbox.deliver({ to: [user1] });
+	mirror.ship();
+	renameSync(config.base.failed, `${config.base.failed}.away`);
+	writeFileSync(config.base.failed, "no directory");
+	await assert.rejects(mirror.replayer.replay(everything), /ENOTDIR|EEXIST/);
+	assert.deepEqual(await replayedAt(mirror), start);
+	const executed = pair.b.executions().length;
+	rmSync(config.base.failed);
+	renameSync(`${config.base.failed}.away`, config.base.failed);
+	assert.equal((await mirror.follow()).kind, "up to date");
+	assert.deepEqual(await replayedAt(mirror), await pair.a.mailbox.position());
+	assert.equal(pair.b.executions().length, executed, "the same run, judged again");
+	assert.equal(lots(mirror, "failed")[0]?.lines.length, 1);
+});
+
 test("row 'mysql or ldap do not start': nothing is run, position unmoved, and the service is named", async () => {
 	await using mirror = await makeMirror({ settings: { service_timeout: "3s" } });
 	const start = await replayedAt(mirror);
