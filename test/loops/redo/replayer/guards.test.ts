@@ -163,6 +163,28 @@ test("live cut that takes a change record which was executed here: divergence, n
 	assert.deepEqual(await replayedAt(mirror), end);
 });
 
+test("LDAP first: after a cut of the live log, what came in its place waits until LDAP says something new", async () => {
+	await using mirror = await makeMirror();
+	const { mailbox } = mirror.pair.a;
+	await mailbox.deliver({ to: [user1] });
+	await mirror.follow();
+	const end = await mailbox.position();
+	// Half a record behind it, of which the LDAP loop heard, was cut after a crash.
+	const covered = { ...end, offset: end.offset + 1_000_000 };
+	mirror.limits.coverage = covered;
+	const { log } = await readReplayed(mirror.config);
+	await mirror.replayer.cut(log, end.offset, signal);
+	await mailbox.deliver({ to: [user2] });
+	mirror.ship();
+	mirror.limits.settled = await mailbox.position();
+	const settled = { upTo: "settled", signal } as const;
+	assert.equal((await mirror.replayer.replay(settled)).kind, "up to date");
+	assert.deepEqual(await replayedAt(mirror), end);
+	mirror.limits.coverage = { ...covered, offset: covered.offset + 1 };
+	assert.equal((await mirror.replayer.replay(settled)).kind, "replayed");
+	assert.deepEqual(mirror.notOnce(), []);
+});
+
 /** One mail is replayed; then somebody else holds the lock for long. */
 async function replayedAndHeld(mirror: Mirror) {
 	const { config, log, pair } = mirror;
