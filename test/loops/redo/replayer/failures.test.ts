@@ -143,6 +143,21 @@ for (const [title, dieAfter, lost] of [
 	});
 }
 
+test("a re-run that could not be begun is still a careful one when it comes", async () => {
+	await using mirror = await makeMirror();
+	const { b } = mirror.pair;
+	await delicateHistory(mirror);
+	mirror.ship();
+	b.replayFaults({ dieAfter: 4 });
+	assert.equal((await mirror.replayer.replay(everything)).kind, "re-run");
+	b.replayFaults({ exit: 1 });
+	assert.equal((await mirror.replayer.replay(everything)).kind, "retry");
+	assert.equal(lots(mirror, "left-out").length, 0, "it comes again");
+	b.replayFaults({});
+	assert.equal((await mirror.replayer.replay(everything)).kind, "replayed");
+	assert.equal(lots(mirror, "left-out").length, 1);
+});
+
 /** The pair's database answers only for mailboxes; lets it answer for the items of one mailbox too. */
 function letDatabaseTellItems({ pair: { b } }: Mirror, items: readonly number[]): void {
 	const client = b.path("bin/mysql");
