@@ -8,7 +8,14 @@ import {
 	type ReplayedPosition,
 	type StoredBlob,
 } from "./replayed-position.ts";
-import { type Gap, type ReplayLog, type ReplayRange, type ScanEnd, scanReplay } from "./scan.ts";
+import {
+	endOf,
+	type Gap,
+	type ReplayLog,
+	type ReplayRange,
+	type ScanEnd,
+	scanReplay,
+} from "./scan.ts";
 import { type CommittedOperation, ReplayState } from "./state.ts";
 
 /**
@@ -280,10 +287,16 @@ class Planner {
 		const paths = new Set(this.#unlinked.flatMap(({ linkPath }) => linkPath ?? []));
 		if (paths.size === 0) return;
 		const found = await findBlobs(this.#range, paths, pause);
+		for (const blob of found.values()) this.#carriedBlobs.add(blob);
+		// Those that are in the new bytes are given along with them.
+		const missing = paths.difference(found);
+		const given = this.#state.forgotBlobs
+			? await findBlobs(this.#range, missing, pause, endOf(this.#range))
+			: found;
 		for (const operation of this.#unlinked) {
-			const blob = found.get(operation.linkPath ?? "");
-			if (blob === undefined) this.#remark({ kind: "link without blob", operation });
-			else this.#carriedBlobs.add(blob);
+			const path = operation.linkPath ?? "";
+			if (!found.has(path) && !given.has(path))
+				this.#remark({ kind: "link without blob", operation });
 		}
 	}
 

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { bytesSource } from "../../../src/formats/redolog/cursor.ts";
 import { formatHeader } from "../../../src/formats/redolog/header.ts";
+import { keptOperations } from "../../../src/formats/replay/kept-operations.ts";
 import {
 	committedOperations,
 	planReplay,
@@ -13,8 +14,8 @@ import {
 	startAt,
 } from "../../../src/formats/replay/replayed-position.ts";
 import { rewind } from "../../../src/formats/replay/rewind.ts";
-import type { ReplayLog, ReplayRange } from "../../../src/formats/replay/scan.ts";
-import { blobMemory } from "../../../src/formats/replay/state.ts";
+import { type ReplayLog, type ReplayRange, scanReplay } from "../../../src/formats/replay/scan.ts";
+import { blobMemory, ReplayState } from "../../../src/formats/replay/state.ts";
 import * as build from "../redolog/build.ts";
 import { identity } from "./mirror.ts";
 import { materialise, play } from "./player.ts";
@@ -262,6 +263,26 @@ test("blobs are forgotten when they are old, and the oldest where there are very
 	const crowded = await planReplay({ logs: [log(0, many)], from: startAt(identity(0)) });
 	assert.equal(crowded.position.blobs.length, 10_000);
 	assert.equal(crowded.position.blobs.at(-1)?.path, "/b/10001");
+});
+
+test("very many blobs in one part of the log are not all held, and a late link to the first still finds it", async () => {
+	const stored = (counter: number) => [
+		build.storeIncomingBlob({ counter }, `/b/${counter}`, Buffer.from(`${counter}`)),
+		done(counter, 26),
+	];
+	const many = Array.from({ length: 100_001 }, (_, i) => stored(i)).flat();
+	const link = [build.linkedMessage({ counter: 200_000 }, "/b/0"), done(200_000, 27)];
+	const logs = [log(0, [...many, ...link])];
+	const range = { logs, from: startAt(identity(0)) };
+	const state = new ReplayState(range.from);
+	let most = 0;
+	for (const event of scanReplay(range, state))
+		if (event.kind === "tick") most = Math.max(most, state.blobs.size);
+	assert.ok(state.forgotBlobs && most <= 100_000);
+	const plan = await planReplay(range);
+	assert.deepEqual([plan.remarks, plan.counts.carriedBytes], [[], 0]);
+	const { file } = await keptOperations(range, ({ opcode }) => opcode === 27);
+	assert.equal(file?.kind === "slice" && file.pieces.length, 4);
 });
 
 test("in a log that grows, what cannot be walked is waited for", async () => {
