@@ -221,7 +221,9 @@ async function copiesThatMayBeThere(
 ): Promise<Set<string>> {
 	const database = makeDatabase(parts);
 	const left = new Set<string>();
+	let passed = 0;
 	for (const operation of committedOperations(range)) {
+		if (++passed % 1000 === 0) await pause();
 		if (!isCopy(operation.opcode)) continue;
 		const { sequence, offset, length } = operation.change;
 		const record = new Uint8Array(length);
