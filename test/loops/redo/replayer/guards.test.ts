@@ -12,6 +12,7 @@ import { test } from "node:test";
 import { lookbackEndsAt } from "../../../../src/loops/redo/replayer/look-back.ts";
 import { readReplayed } from "../../../../src/loops/redo/replayer/position.ts";
 import { takeLock } from "../../../../src/services/lock.ts";
+import { ProvenanceFile } from "../../../../src/services/redolog/provenance.ts";
 import { accountFile } from "../../../pair/store/accounts.ts";
 import { until } from "../../../pair/until.ts";
 import { type Mirror, makeMirror, replayedAt, users } from "./mirror.ts";
@@ -161,6 +162,30 @@ test("live cut that takes a change record which was executed here: divergence, n
 	const { log } = await readReplayed(mirror.config);
 	await assert.rejects(mirror.replayer.cut(log, before.offset, signal), { code: "divergence" });
 	assert.deepEqual(await replayedAt(mirror), end);
+});
+
+test("invariant 2: bytes that are here and were never flushed are not replayed, not even by stop", async () => {
+	await using mirror = await makeMirror();
+	const { mailbox } = mirror.pair.a;
+	await mailbox.deliver({ to: [user1] });
+	await mirror.follow();
+	const flushed = await mailbox.position();
+	await mailbox.deliver({ to: [user2] });
+	const { log: identity } = await readReplayed(mirror.config);
+	const record = {
+		identity,
+		from: 0,
+		upTo: flushed.offset,
+		digest: "",
+		headers: [],
+		receiving: true,
+	};
+	{
+		await using provenance = await ProvenanceFile.open(mirror.config.zimbra.mirrorMarker);
+		await provenance.update(() => record);
+	}
+	assert.equal((await mirror.follow()).kind, "up to date");
+	assert.deepEqual(await replayedAt(mirror), flushed);
 });
 
 test("LDAP first: after a cut of the live log, what came in its place waits until LDAP says something new", async () => {
