@@ -39,7 +39,9 @@ export function reportStatus(facts: StatusFacts): string {
 		...(redo.state === undefined
 			? untold("redo log", redo)
 			: redoLines(redo, redo.state, facts.heardAgeMs)),
-		...(ldap.state === undefined ? untold("ldap", ldap) : ldapLines(ldap, ldap.state, facts.ldapHeardAgeMs)),
+		...(ldap.state === undefined
+			? untold("ldap", ldap)
+			: ldapLines(ldap, ldap.state, facts.ldapHeardAgeMs)),
 	];
 	const problems = [...problemsOf("redo", redo), ...problemsOf("ldap", ldap)];
 	for (const part of [told, problems]) if (part.length > 0) lines.push("", ...part);

@@ -28,6 +28,8 @@ export type Run = (command: readonly string[], options: RunOptions) => Promise<R
 
 /** How long a command that was told to end may take before it is killed. */
 const graceMs = 2000;
+/** How long its output may rest, once a command has ended, until nothing more is expected of it. */
+const drainMs = 250;
 /** Output kept of each stream; the rest of a talkative command is dropped. */
 const maxOutput = 1 << 20;
 
@@ -59,11 +61,14 @@ export function makeRun(settings: Pick<Settings, "path" | "zimbra_home">): Run {
 		});
 		let stdout = "";
 		let stderr = "";
+		let pieces = 0;
 		child.stdout?.setEncoding("utf8").on("data", (text: string) => {
+			pieces += 1;
 			options.onStdout?.(text);
 			if (stdout.length < maxOutput) stdout += text;
 		});
 		child.stderr?.setEncoding("utf8").on("data", (text: string) => {
+			pieces += 1;
 			if (stderr.length < maxOutput) stderr += text;
 		});
 
@@ -80,6 +85,17 @@ export function makeRun(settings: Pick<Settings, "path" | "zimbra_home">): Run {
 		};
 		const deadline = setTimeout(() => end("deadline"), options.timeoutMs);
 		const abort = () => end("aborted");
+		let draining: NodeJS.Timeout | undefined;
+		child.nodeChildProcess.once("exit", () => {
+			// Over, whoever has the output still open: a service that it started is not ended with it.
+			clearTimeout(deadline);
+			options.signal?.removeEventListener("abort", abort);
+			let before = -1;
+			draining = setInterval(() => {
+				if (pieces === before) for (const stream of [child.stdout, child.stderr]) stream?.destroy();
+				before = pieces;
+			}, drainMs);
+		});
 		options.signal?.addEventListener("abort", abort);
 		if (options.signal?.aborted === true) abort();
 		try {
@@ -95,6 +111,7 @@ export function makeRun(settings: Pick<Settings, "path" | "zimbra_home">): Run {
 		} finally {
 			clearTimeout(deadline);
 			clearTimeout(kill);
+			clearInterval(draining);
 			options.signal?.removeEventListener("abort", abort);
 			// What the command left in its group has no owner but us.
 			if (leader !== undefined && ended !== "by itself") signalGroup(leader, "SIGKILL");

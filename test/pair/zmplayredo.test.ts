@@ -232,6 +232,8 @@ test("an account with another mailbox id is mapped, for this run only", async ()
 	await b.mustRun("zmmailboxdctl", "stop");
 	const rows = await b.mustRun("mysql", "-N", "-e", "SELECT id, account_id FROM zimbra.mailbox");
 	assert.equal(rows.trim().split("\n").length, 2);
+	const volumes = await b.mustRun("mysql", "-N", "-B", "-e", "SELECT path FROM zimbra.volume");
+	assert.deepEqual(volumes.trim().split("\n"), [b.path("store"), b.path("index")]);
 	const [first = "", second = ""] = logs;
 	assert.equal((await replay(b, "--logfiles", first)).code, 0);
 	assert.match(mailboxLog(b), /found mismatched mailboxId 4 expected 3/);

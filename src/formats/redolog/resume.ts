@@ -1,6 +1,6 @@
 import { type ByteSource, Cursor } from "./cursor.ts";
 import { recordMark, type WalkEnd } from "./record.ts";
-import { LogWalk } from "./walker.ts";
+import { LogWalk, nextRecord } from "./walker.ts";
 
 /**
  * Where the records go on behind one that cannot be walked over: the first boundary at or behind
@@ -18,8 +18,9 @@ export function findResume(source: ByteSource, from: number, to: number): number
 	for (;;) {
 		const seen = cursor.matches(recordMark);
 		if (seen >= 0 && seen < recordMark.length) return undefined;
-		if (seen === recordMark.length && leadsOn(source, cursor.position, to, dead))
-			return cursor.position;
+		// A walk costs a window of its own: only where more than the mark stands here.
+		if (seen === recordMark.length && nextRecord(cursor) !== "no")
+			if (leadsOn(source, cursor.position, to, dead)) return cursor.position;
 		cursor.position++;
 	}
 }
@@ -27,9 +28,12 @@ export function findResume(source: ByteSource, from: number, to: number): number
 /** Offsets that are remembered not to lead on; without it a body of fake records takes hours. */
 const mostDead = 1_000_000;
 
+/** Most walks end at their first record. */
+const smallWindow = 16 * 1024;
+
 function leadsOn(source: ByteSource, from: number, to: number, dead: Set<number>): boolean {
 	if (dead.has(from)) return false;
-	const walk = new LogWalk(source, { from, to });
+	const walk = new LogWalk(source, { from, to, window: smallWindow });
 	const passed: number[] = [];
 	for (const { offset } of walk) {
 		if (dead.has(offset)) break;

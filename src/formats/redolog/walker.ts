@@ -250,7 +250,8 @@ function chooseLayout(layouts: readonly Program[], cursor: Cursor, found: Findin
  */
 const implausibleLength = 64 * 1024;
 
-function nextRecord(cursor: Cursor): "stands here" | "end" | "no" {
+/** Whether the common part of a record is at the cursor, which stays where it is. */
+export function nextRecord(cursor: Cursor): "stands here" | "end" | "no" {
 	const position = cursor.position;
 	if (cursor.available(1) === 0) return "end";
 	try {

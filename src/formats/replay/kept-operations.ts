@@ -2,7 +2,7 @@ import { headerSize } from "../redolog/header.ts";
 import { findBlobs } from "./look-back.ts";
 import type { PlannedFile } from "./plan.ts";
 import type { Place, StoredBlob } from "./replayed-position.ts";
-import { type ReplayRange, scanReplay } from "./scan.ts";
+import { endOf, type ReplayRange, scanReplay } from "./scan.ts";
 import { type CommittedOperation, ReplayState } from "./state.ts";
 
 /** Operations of a range, with all that zmplayredo needs to execute them later. */
@@ -34,7 +34,8 @@ export async function keptOperations(
 		else blobs.set(path, blob);
 	}
 	if (missing.size > 0) {
-		for (const [path, blob] of await findBlobs(range, missing, pause)) blobs.set(path, blob);
+		const found = await findBlobs(range, missing, pause, endOf(range));
+		for (const [path, blob] of found) blobs.set(path, blob);
 	}
 	const { header } = range.logs.find(
 		({ identity }) => identity.sequence === range.from.log.sequence,

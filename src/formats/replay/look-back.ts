@@ -1,29 +1,31 @@
+import type { Position } from "../redolog/position.ts";
 import { formatTransaction } from "../redolog/record.ts";
 import { LogWalk } from "../redolog/walker.ts";
 import type { Place, StoredBlob } from "./replayed-position.ts";
 import { placeIn, type ReplayLog, type ReplayRange } from "./scan.ts";
 
 /**
- * The newest stored blob of each path that was committed before `range.from`, in that log and the
- * ones before it that are still there, the newest log first. Ends when all are found. What cannot be
+ * The newest stored blob of each path that was committed before `upTo`, in that log and the ones
+ * before it that are still there, the newest log first. Ends when all are found. What cannot be
  * walked ends the search in that log.
  */
 export async function findBlobs(
 	range: ReplayRange,
 	paths: ReadonlySet<string>,
 	pause: () => Promise<void>,
+	upTo: Position = { sequence: range.from.log.sequence, offset: range.from.offset },
 ): Promise<Map<string, StoredBlob>> {
 	const { sequence, createTime } = range.from.log;
 	const found = new Map<string, StoredBlob>();
 	const missing = new Set(paths);
 	const earlier = range.logs.filter(
 		({ identity }) =>
-			identity.sequence < sequence ||
-			(identity.sequence === sequence && identity.createTime === createTime),
+			identity.sequence <= upTo.sequence &&
+			(identity.sequence !== sequence || identity.createTime === createTime),
 	);
 	for (const log of earlier.toReversed()) {
 		if (missing.size === 0) break;
-		const to = log.identity.sequence === sequence ? range.from.offset : log.length;
+		const to = log.identity.sequence === upTo.sequence ? upTo.offset : log.length;
 		for (const blob of await blobsIn(log, to, missing, pause)) {
 			// A later one of the same path in the same log replaces the one before.
 			found.set(blob.path, blob);

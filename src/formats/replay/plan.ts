@@ -8,7 +8,14 @@ import {
 	type ReplayedPosition,
 	type StoredBlob,
 } from "./replayed-position.ts";
-import { type Gap, type ReplayLog, type ReplayRange, type ScanEnd, scanReplay } from "./scan.ts";
+import {
+	endOf,
+	type Gap,
+	type ReplayLog,
+	type ReplayRange,
+	type ScanEnd,
+	scanReplay,
+} from "./scan.ts";
 import { type CommittedOperation, ReplayState } from "./state.ts";
 
 /**
@@ -56,6 +63,8 @@ export type ReplayPlan = {
 	/** the first 1000 */
 	readonly remarks: readonly ReplayRemark[];
 	readonly remarkCount: number;
+	/** zmplayredo is given what it may not know, and can drop the rest of a file */
+	readonly mayDrop: boolean;
 	readonly end: ScanEnd;
 };
 
@@ -243,7 +252,7 @@ class Planner {
 		for (const id of this.#state.contradicted) this.#remark({ kind: "contradicted", id });
 		const { executed, uncertain, notExecutable, leftOut, bytes } = this.#counts;
 		const nothing = executed + uncertain === 0 && !this.#gaps;
-		const carried = nothing ? [] : this.#carried();
+		const carried = nothing ? nothingCarried : this.#carried();
 		const files = nothing ? [] : withCarried(carried, this.#files, this.#range);
 		const position = this.#position();
 		return {
@@ -257,12 +266,13 @@ class Planner {
 				leftOut,
 				aborted: this.#state.aborted,
 				bytes,
-				carriedBytes: carried.flat().reduce((sum, { length }) => sum + length, 0),
+				carriedBytes: sizeOf([...carried.apart, ...carried.joined]) - headerSize,
 			},
 			newestCommit: this.#newestCommit,
 			newMailboxes: this.#newMailboxes,
 			remarks: this.#remarks,
 			remarkCount: this.#remarkCount,
+			mayDrop: this.#gaps || carried.apart.length > 0,
 			end,
 		};
 	}
@@ -277,15 +287,20 @@ class Planner {
 		const paths = new Set(this.#unlinked.flatMap(({ linkPath }) => linkPath ?? []));
 		if (paths.size === 0) return;
 		const found = await findBlobs(this.#range, paths, pause);
+		for (const blob of found.values()) this.#carriedBlobs.add(blob);
+		// Those that are in the new bytes are given along with them.
+		const missing = paths.difference(found);
+		const given = this.#state.forgotBlobs
+			? await findBlobs(this.#range, missing, pause, endOf(this.#range))
+			: found;
 		for (const operation of this.#unlinked) {
-			const blob = found.get(operation.linkPath ?? "");
-			if (blob === undefined) this.#remark({ kind: "link without blob", operation });
-			else this.#carriedBlobs.add(blob);
+			const path = operation.linkPath ?? "";
+			if (!found.has(path) && !given.has(path))
+				this.#remark({ kind: "link without blob", operation });
 		}
 	}
 
-	/** A list of pieces for each file that the carried records must be given as. */
-	#carried(): Place[][] {
+	#carried(): Carried {
 		// Where something cannot be walked, it may link any blob.
 		if (this.#gaps) for (const blob of this.#remembered.values()) this.#carriedBlobs.add(blob);
 		const blobs = [...this.#carriedBlobs].sort((a, b) => comparePlaces(a.commit, b.commit));
@@ -295,33 +310,42 @@ class Planner {
 		);
 		const unwalkable = open.filter(({ unwalkable }) => unwalkable);
 		const walkable = open.filter(({ unwalkable }) => !unwalkable);
-		// A record that Zimbra's reader may not know can make it drop what follows in the file.
-		return [
-			...unwalkable.map(({ place }) => [place]),
-			[...blobs.flatMap(({ change, commit }) => [change, commit]), ...walkable.map((o) => o.place)],
-		].filter((pieces) => pieces.length > 0);
+		return {
+			apart: unwalkable.map(({ place }) => place),
+			joined: [
+				...blobs.flatMap(({ change, commit }) => [change, commit]),
+				...walkable.map(({ place }) => place),
+			],
+		};
 	}
 }
 
+/** Records from before. */
+type Carried = {
+	/** each in a file of its own: what Zimbra's reader may not know can make it drop what follows */
+	readonly apart: readonly Place[];
+	readonly joined: readonly Place[];
+};
+
+const nothingCarried: Carried = { apart: [], joined: [] };
+
 function withCarried(
-	carried: readonly Place[][],
+	{ apart, joined }: Carried,
 	files: readonly PlannedFile[],
 	range: ReplayRange,
 ): PlannedFile[] {
 	const [first, ...rest] = files;
 	const log = range.logs.find(({ identity }) => identity.sequence === range.from.log.sequence);
-	if (carried.length === 0 || log === undefined) return [...files];
-	const slices = carried.map((pieces): PlannedFile => {
-		return { kind: "slice", header: sliceHeader(log, pieces), pieces };
-	});
-	if (first?.kind !== "slice") return [...slices, ...files];
+	if (log === undefined) return [...files];
+	const slice = (pieces: readonly Place[], header = sliceHeader(log, pieces)): PlannedFile => {
+		return { kind: "slice", header, pieces };
+	};
+	const before = apart.map((place) => slice([place]));
+	if (joined.length === 0) return [...before, ...files];
+	if (first?.kind !== "slice") return [...before, slice(joined), ...files];
 	// The usual case: one slice, with what is carried at its beginning.
-	const pieces = [...(carried.at(-1) ?? []), ...first.pieces];
-	return [
-		...slices.slice(0, -1),
-		{ kind: "slice", header: { ...first.header, fileSize: sizeOf(pieces) }, pieces },
-		...rest,
-	];
+	const pieces = [...joined, ...first.pieces];
+	return [...before, slice(pieces, { ...first.header, fileSize: sizeOf(pieces) }), ...rest];
 }
 
 const placeOf = (log: ReplayLog, offset: number, length: number): Place => ({

@@ -1,4 +1,4 @@
-import { storeIncomingBlob } from "../redolog/layouts.ts";
+import { operationName, storeIncomingBlob } from "../redolog/layouts.ts";
 import { type Place, type ReplayedPosition, startAt } from "./replayed-position.ts";
 import { type ReplayLog, scanReplay } from "./scan.ts";
 import { type CommittedOperation, ReplayState } from "./state.ts";
@@ -10,8 +10,10 @@ export type Rewound = {
 	 * Executed here, and gone on the live server with their change records: history of our own.
 	 * Stored blobs are not counted, they show nowhere.
 	 */
-	readonly lost: readonly CommittedOperation[];
+	readonly lost: readonly LostOperation[];
 };
+
+type LostOperation = Pick<CommittedOperation, "id" | "name" | "mailboxId">;
 
 /**
  * What a replayed position becomes when the live server has cut the log of the position at `cut`, below
@@ -36,10 +38,11 @@ export function rewind(position: ReplayedPosition, log: ReplayLog, cut: number):
 	const left = state.at(position.log, boundary);
 
 	const executed = new Set(left.executed);
-	const lost: CommittedOperation[] = [];
+	const lost: LostOperation[] = [];
 	const upToPosition = { sequence, offset: position.offset };
 	const gone = { logs: [growing], from: left, to: upToPosition };
-	for (const event of scanReplay(gone, new ReplayState(left))) {
+	const passed = new ReplayState(left);
+	for (const event of scanReplay(gone, passed)) {
 		if (event.kind !== "committed") continue;
 		const { operation } = event;
 		// A blob that is stored once more does no harm, and later links need it.
@@ -48,6 +51,10 @@ export function rewind(position: ReplayedPosition, log: ReplayLog, cut: number):
 		if (operation.change.offset >= boundary) lost.push(operation);
 		else executed.add(operation.id);
 	}
+	// Of what was executed before an earlier cut, and is not committed again yet, the change record too.
+	const still = new Set(left.open.map(({ id }) => id));
+	for (const { id, opcode, mailboxId, name = operationName(opcode) } of passed.open.values())
+		if (executed.has(id) && !still.has(id)) lost.push({ id, name, mailboxId });
 
 	const isGone = (place: Place) =>
 		place.sequence === sequence && place.createTime === createTime && place.offset >= boundary;

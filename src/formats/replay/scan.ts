@@ -32,6 +32,10 @@ export type ReplayRange = {
 	readonly leaveOut?: (operation: CommittedOperation) => boolean;
 };
 
+/** Where a range ends, or may go on to. */
+export const endOf = ({ to }: ReplayRange): Position =>
+	to ?? { sequence: Number.POSITIVE_INFINITY, offset: Number.POSITIVE_INFINITY };
+
 /** Bytes that cannot be walked. `to` is where the records go on, found by searching, or the end. */
 export type Gap = {
 	readonly place: Place;

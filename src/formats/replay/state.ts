@@ -46,6 +46,12 @@ export const blobMemory = 15 * 60 * 1000;
 /** No more blobs than this are remembered, the newest: bounds the size of the position file. */
 const mostBlobs = 10_000;
 
+/**
+ * No more than these are held while a part of the log is gone over: after a long absence it can be
+ * gigabytes of them. Then half of it is left.
+ */
+const mostHeld = 100_000;
+
 /** Transactions and blobs at a place in the log, moved forward record by record. */
 export class ReplayState {
 	readonly open: Map<string, OpenTransaction>;
@@ -53,6 +59,8 @@ export class ReplayState {
 	readonly executed: Set<string>;
 	/** transactions met as aborted */
 	aborted = 0;
+	/** not all that were met are among the blobs */
+	forgotBlobs = false;
 	/** transactions that were executed here before a cut, and that the live server aborted after it */
 	readonly contradicted: string[] = [];
 	#awaited: Map<string, string | undefined>;
@@ -138,15 +146,32 @@ export class ReplayState {
 		if (blobPath !== undefined) {
 			this.blobs.delete(blobPath);
 			this.blobs.set(blobPath, { path: blobPath, change, commit, timestamp: record.timestamp });
+			if (this.blobs.size > mostHeld) this.#forgetOldest();
 		}
 		if (!executed && leaveOut(operation)) operation.fate = "left out";
 		return operation;
 	}
 
-	/** The position that stands for this state. Forgets blobs that are too old to be linked. */
-	at(log: LogIdentity, offset: number): ReplayedPosition {
+	#forgetOldest(): void {
+		const linked = this.#linkedPaths();
+		let left = this.blobs.size - mostHeld / 2;
+		for (const path of this.blobs.keys()) {
+			if (left-- <= 0) break;
+			if (!linked.has(path)) this.blobs.delete(path);
+		}
+		this.forgotBlobs = true;
+	}
+
+	/** By links that are open, or about to be logged again. */
+	#linkedPaths(): Set<string | undefined> {
 		const linked = new Set<string | undefined>(this.#awaited.values());
 		for (const { linkPath } of this.open.values()) linked.add(linkPath);
+		return linked;
+	}
+
+	/** The position that stands for this state. Forgets blobs that are too old to be linked. */
+	at(log: LogIdentity, offset: number): ReplayedPosition {
+		const linked = this.#linkedPaths();
 		const young = [...this.blobs.values()].filter(
 			({ timestamp }) => this.#newest - timestamp <= blobMemory,
 		);

@@ -1,6 +1,6 @@
 import { type LdapMark, sameData } from "../../formats/ldap/mark.ts";
 import type { Coverage, LdapLook } from "../../formats/ldap/wire.ts";
-import { comparePositions, formatPosition } from "../../formats/redolog/position.ts";
+import { comparePositions, formatPosition, sameLog } from "../../formats/redolog/position.ts";
 import type { LdapSnapshot, LdapState } from "../../formats/state.ts";
 import { type Moment, now } from "../../services/clock.ts";
 import type { Logger } from "../../services/log/logger.ts";
@@ -64,9 +64,9 @@ export class LdapStatus {
 			this.#changedTo = look;
 			this.#changeSeen = { transactionIds: look.transactionIds, at: look.clock };
 		}
-		if (this.#installed !== undefined && sameData(this.#installed, look)) {
-			this.#extend(look.coverage);
-		}
+		const { coverage } = look;
+		if (coverage !== undefined && this.#isCut(coverage)) this.#coverage = undefined;
+		if (this.#installed !== undefined && sameData(this.#installed, look)) this.#extend(coverage);
 	}
 
 	snapshot(): LdapState {
@@ -86,6 +86,16 @@ export class LdapStatus {
 			lastRound: this.#lastRound,
 			problems: this.problems.list(),
 		};
+	}
+
+	/**
+	 * The live log stands lower than it stood: a crash there took its end, and what comes in that place
+	 * came after the copy. Nobody here knows from where on, so that nothing is covered until a look, or
+	 * another copy, tells anew.
+	 */
+	#isCut(now: Coverage): boolean {
+		const known = this.#coverage;
+		return known !== undefined && sameLog(known, now) && now.offset < known.offset;
 	}
 
 	/** Never moves back within one history; another one begins anew. */

@@ -12,11 +12,16 @@ export type Database = {
 	process(): Promise<ProcessIdentity | undefined>;
 	/** Directories of the volumes, absolute. */
 	volumes(): Promise<string[] | undefined>;
-	/** The mailbox id of each of these accounts that has one here. */
-	mailboxesOf(accountIds: readonly string[]): Promise<Map<string, number> | undefined>;
+	/** The mailboxes here that have one of these ids, or belong to one of these accounts. */
+	mailboxes(wanted: readonly MailboxOwner[]): Promise<MailboxOwner[] | undefined>;
 	/** Which of these items of a mailbox are there. */
 	existingItems(mailboxId: number, itemIds: readonly number[]): Promise<Set<number> | undefined>;
 };
+
+export type MailboxOwner = { readonly mailboxId: number; readonly accountId: string };
+
+/** How many mailboxes one question names. */
+const askedAtOnce = 200;
 
 export function makeDatabase({ run, config }: ServiceParts): Database {
 	const { home } = config.zimbra;
@@ -38,13 +43,17 @@ export function makeDatabase({ run, config }: ServiceParts): Database {
 			const rows = await ask("SELECT path FROM zimbra.volume");
 			return rows?.map(([path = ""]) => (path.startsWith("/") ? path : join(home, path)));
 		},
-		async mailboxesOf(accountIds) {
-			const found = new Map<string, number>();
-			for (const account of accountIds.filter((id) => /^[\w-]+$/.test(id))) {
-				const rows = await ask(`SELECT id FROM zimbra.mailbox WHERE account_id = '${account}'`);
+		async mailboxes(wanted) {
+			const found: MailboxOwner[] = [];
+			for (let i = 0; i < wanted.length; i += askedAtOnce) {
+				const some = wanted.slice(i, i + askedAtOnce);
+				const accounts = some.map(({ accountId }) => accountId).filter((id) => /^[\w-]+$/.test(id));
+				const ids = some.map(({ mailboxId }) => mailboxId).filter(Number.isSafeInteger);
+				const rows = await ask(
+					`SELECT id, account_id FROM zimbra.mailbox WHERE account_id IN ('${accounts.join("','")}') OR id IN (${[0, ...ids].join(",")})`,
+				);
 				if (rows === undefined) return undefined;
-				const id = rows[0]?.[0];
-				if (id !== undefined) found.set(account, Number(id));
+				found.push(...rows.map(([id, accountId = ""]) => ({ mailboxId: Number(id), accountId })));
 			}
 			return found;
 		},

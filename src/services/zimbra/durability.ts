@@ -22,9 +22,14 @@ export async function makeDurable(
 	}
 	const { database: tables, store, home } = config.zimbra;
 	// Volumes may lie anywhere; store/ is only where the first one is by default.
-	const volumes = (await database.volumes()) ?? [];
-	const directories = [tables, store, join(home, "index"), ...volumes].filter(existsSync);
+	const volumes = await database.volumes();
+	const directories = [tables, store, join(home, "index"), ...(volumes ?? [])].filter(existsSync);
 	for (const directory of new Set(directories)) await syncFileSystem(directory);
+	if (volumes === undefined && !(await syncEverything())) {
+		throw new Error(
+			"where the volumes are is not known, and sync, which would write all that is mounted to disk, failed",
+		);
+	}
 
 	/** Node has no syncfs(2); `sync -f` of coreutils 8.24 and later has, and reports its errors. */
 	async function syncFileSystem(directory: string): Promise<void> {
@@ -32,12 +37,15 @@ export async function makeDurable(
 		const result = await run(command, { timeoutMs: service_timeout });
 		if (succeeded(result)) return;
 		if (/invalid option|unrecognized option|extra operand/.test(result.stderr)) {
-			const all = await run(["sync"], { timeoutMs: service_timeout });
-			if (succeeded(all)) return;
+			if (await syncEverything()) return;
 		}
 		throw new Error(
 			`${directory} could not be written to disk: ${describeResult(command, result)}; look for disk errors in the kernel log (dmesg)`,
 		);
+	}
+
+	async function syncEverything(): Promise<boolean> {
+		return succeeded(await run(["sync"], { timeoutMs: service_timeout }));
 	}
 }
 

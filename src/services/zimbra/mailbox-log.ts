@@ -77,7 +77,9 @@ type Part = { readonly path: string; readonly start: number };
 async function partsSince(path: string, { current, older }: LogMark): Promise<Part[] | undefined> {
 	const files = await logFiles(path);
 	const later = files
-		.filter(({ inode }) => !older.includes(inode) && inode !== current?.inode)
+		// A new mailbox.log may have got the inode number of a forerunner that was removed meanwhile.
+		.filter((each) => each.path === path || !older.includes(each.inode))
+		.filter(({ inode }) => inode !== current?.inode)
 		.map((each): Part => ({ path: each.path, start: 0 }));
 	if (current === undefined) return later.length === 0 ? undefined : later;
 	const marked = files.find(({ inode }) => inode === current.inode);

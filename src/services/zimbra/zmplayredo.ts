@@ -1,4 +1,4 @@
-import { rm, stat } from "node:fs/promises";
+import { open, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { showsWork } from "../../formats/replay/mailbox-log.ts";
@@ -53,7 +53,7 @@ const busyShare = 0.05;
  * as arguments and are not read by the shell.
  */
 const keeper =
-	'out=$1; shift; "$@" >"$out/stdout" 2>"$out/stderr" </dev/null; echo $? >"$out/exit.tmp" && mv "$out/exit.tmp" "$out/exit"';
+	'out=$1; shift; "$@" >>"$out/stdout" 2>"$out/stderr" </dev/null; echo $? >"$out/exit.tmp" && mv "$out/exit.tmp" "$out/exit"';
 
 /**
  * Runs zmplayredo to its end, or ends it when it makes no progress for replay_timeout. Progress is the
@@ -67,6 +67,7 @@ export async function play({ run, config }: ServiceParts, player: PlayerRun): Pr
 		...(player.stopOnError ? ["--stopOnError"] : []),
 		...["--threads", String(player.threads), "--logfiles", ...player.files],
 	];
+	await makeOutput(player.directory);
 	const ending = new AbortController();
 	let end: PlayerEnd = "by itself";
 	let leader: ProcessIdentity | undefined;
@@ -136,6 +137,18 @@ export async function outlast(
 		}
 		await sleep(outlastPollMs, undefined, { signal });
 	}
+}
+
+const firstWords = "live-syncd starts zmplayredo\n";
+
+/**
+ * The first block of its output, with words of our own in it: where the disk is full by the time that it
+ * names its first file, there is room for that, and what was executed is not taken for nothing.
+ */
+async function makeOutput(directory: string): Promise<void> {
+	await using file = await open(join(directory, "stdout"), "w", 0o640);
+	await file.writeFile(firstWords);
+	await file.sync();
 }
 
 /** Tells for how long a run has shown no progress. */
@@ -211,7 +224,9 @@ export async function readEvidence(directory: string): Promise<RunEvidence> {
 	);
 	const lines = (stdout ?? "").split("\n");
 	const processed = lines.flatMap((line) => /^Processing log file: (.+)$/.exec(line)?.[1] ?? []);
-	const said = `${stderr ?? ""}\n${stdout ?? ""}`.split("\n").filter((line) => line.trim() !== "");
+	const said = `${stderr ?? ""}\n${stdout?.replace(firstWords, "") ?? ""}`
+		.split("\n")
+		.filter((line) => line.trim() !== "");
 	return {
 		exitCode: exit === undefined ? undefined : Number(exit),
 		processed,

@@ -54,3 +54,20 @@ test("a body of many fake records is searched in linear time", () => {
 	assert.equal(resume(foreign, ...later), 512 + foreign.length);
 	assert.ok(performance.now() - started < 3000);
 });
+
+test("a body of bare marks costs no walk at each of them", () => {
+	const foreign = build.foreign({ opcode: 96, counter: 1 }, 10);
+	const bytes = Buffer.concat([foreign, Buffer.from("ZMREDO".repeat(20_000)), ...later]);
+	const source = bytesSource(bytes);
+	let read = 0;
+	const counted = {
+		read(target: Uint8Array, offset: number) {
+			const count = source.read(target, offset);
+			read += count;
+			return count;
+		},
+	};
+	const end = bytes.length - Buffer.concat(later).length;
+	assert.equal(findResume(counted, 1, bytes.length), end);
+	assert.ok(read < 4 * bytes.length, `${read} bytes read of ${bytes.length}`);
+});

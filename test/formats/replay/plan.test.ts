@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { bytesSource } from "../../../src/formats/redolog/cursor.ts";
 import { formatHeader } from "../../../src/formats/redolog/header.ts";
+import { keptOperations } from "../../../src/formats/replay/kept-operations.ts";
 import {
 	committedOperations,
 	planReplay,
@@ -12,7 +13,9 @@ import {
 	parseReplayedPosition,
 	startAt,
 } from "../../../src/formats/replay/replayed-position.ts";
-import type { ReplayLog, ReplayRange } from "../../../src/formats/replay/scan.ts";
+import { rewind } from "../../../src/formats/replay/rewind.ts";
+import { type ReplayLog, type ReplayRange, scanReplay } from "../../../src/formats/replay/scan.ts";
+import { blobMemory, ReplayState } from "../../../src/formats/replay/state.ts";
 import * as build from "../redolog/build.ts";
 import { identity } from "./mirror.ts";
 import { materialise, play } from "./player.ts";
@@ -190,6 +193,98 @@ test("bytes that cannot be walked go along raw, with all blobs that they may lin
 	assert.equal(bytes.length, 512 + plan.counts.carriedBytes + Buffer.concat(rest).length);
 });
 
+/** The end of so many bytes of records. */
+const behind = (records: Uint8Array[], sequence = 0) => ({
+	sequence,
+	offset: 512 + Buffer.concat(records).length,
+});
+
+test("what is open goes along with bytes that cannot be walked, which may end it", async () => {
+	const rest = [Buffer.from("rubbish"), config(3), done(3)];
+	const logs = [log(0, [config(2), ...rest])];
+	const to = behind([config(2)]);
+	const { position } = await planReplay({ logs, from: startAt(identity(0)), to });
+	const plan = await planReplay({ logs, from: position });
+	assert.equal(plan.counts.carriedBytes, config(2).length);
+});
+
+test("bytes that cannot be walked are given, also where nothing else was committed", async () => {
+	const logs = [log(0, [Buffer.from("rubbish"), build.abort({ opcode: 46, counter: 9 })])];
+	const plan = await planReplay({ logs, from: startAt(identity(0)) });
+	assert.deepEqual(kinds(plan), ["archive"]);
+});
+
+for (const [title, others, ended] of [
+	["alone", [], []],
+	["beside others", [config(5)], [done(5)]],
+] as const) {
+	test(`an operation of an unknown opcode that was open, ${title}, is carried in a file of its own`, async () => {
+		const foreign = build.foreign({ opcode: 96, counter: 2 }, 30);
+		const first = [foreign, config(3), ...others, done(3)];
+		const logs = [log(0, [...first, config(4), done(4), done(2, 96), ...ended])];
+		const to = behind(first);
+		const { position } = await planReplay({ logs, from: startAt(identity(0)), to });
+		const { plan, executed } = await executes({ logs, from: position });
+		assert.deepEqual(executed, [id(4), ...others.map(() => id(5))]);
+		assert.equal(plan.counts.uncertain, 1);
+		assert.equal(plan.mayDrop, true);
+		assert.deepEqual(filesOf(plan, logs)[0]?.subarray(512), foreign);
+		assert.equal(plan.counts.carriedBytes, Buffer.concat([foreign, ...others]).length);
+	});
+}
+
+test("the blob of a link that is about to be logged again is kept, however old it is", async () => {
+	const links = [2, 3, 4].map((counter) => build.linkedMessage({ counter }, "/b/1"));
+	const much = { counter: 9, timestamp: 1_795_443_900_000 + 2 * blobMemory };
+	const late = [build.setConfig(much, "late"), build.commit({ ...much, opcode: 46 })];
+	const blob = build.storeIncomingBlob({ counter: 1 }, "/b/1", Buffer.from("x"));
+	const logs = [log(0, [blob, done(1, 26), ...links, ...late]), log(1, links, open)];
+	let from = startAt(identity(0));
+	for (let again = 0; again < links.length; again++) {
+		const to = behind(links.slice(0, again), 1);
+		({ position: from } = await planReplay({ logs, from, to }));
+		assert.equal(from.blobs.length, 1, `after ${again} of them`);
+	}
+});
+
+test("blobs are forgotten when they are old, and the oldest where there are very many", async () => {
+	const stored = (counter: number, minutes: number) => {
+		const head = { counter, timestamp: 1_795_443_900_000 + minutes * 60_000 };
+		const blob = build.storeIncomingBlob(head, `/b/${counter}`, Buffer.from("x"));
+		return [blob, build.commit({ ...head, opcode: 26 })];
+	};
+	const aged = [stored(1, 0), stored(2, 10), stored(3, 20)].flat();
+	const { position } = await planReplay({ logs: [log(0, aged)], from: startAt(identity(0)) });
+	assert.deepEqual(
+		position.blobs.map(({ path }) => path),
+		["/b/2", "/b/3"],
+	);
+	const many = Array.from({ length: 10_002 }, (_, i) => stored(i, 0)).flat();
+	const crowded = await planReplay({ logs: [log(0, many)], from: startAt(identity(0)) });
+	assert.equal(crowded.position.blobs.length, 10_000);
+	assert.equal(crowded.position.blobs.at(-1)?.path, "/b/10001");
+});
+
+test("very many blobs in one part of the log are not all held, and a late link to the first still finds it", async () => {
+	const stored = (counter: number) => [
+		build.storeIncomingBlob({ counter }, `/b/${counter}`, Buffer.from(`${counter}`)),
+		done(counter, 26),
+	];
+	const many = Array.from({ length: 100_001 }, (_, i) => stored(i)).flat();
+	const link = [build.linkedMessage({ counter: 200_000 }, "/b/0"), done(200_000, 27)];
+	const logs = [log(0, [...many, ...link])];
+	const range = { logs, from: startAt(identity(0)) };
+	const state = new ReplayState(range.from);
+	let most = 0;
+	for (const event of scanReplay(range, state))
+		if (event.kind === "tick") most = Math.max(most, state.blobs.size);
+	assert.ok(state.forgotBlobs && most <= 100_000);
+	const plan = await planReplay(range);
+	assert.deepEqual([plan.remarks, plan.counts.carriedBytes], [[], 0]);
+	const { file } = await keptOperations(range, ({ opcode }) => opcode === 27);
+	assert.equal(file?.kind === "slice" && file.pieces.length, 4);
+});
+
 test("in a log that grows, what cannot be walked is waited for", async () => {
 	const logs = [log(0, [config(1), done(1), build.foreign({ opcode: 96, counter: 2 }, 30)], open)];
 	const { plan, executed } = await executes({ logs, from: startAt(identity(0)) });
@@ -224,6 +319,37 @@ test("what was executed before a cut is left out when it is logged again and com
 	const { plan, executed } = await executes({ logs, from });
 	assert.deepEqual(executed, [id(2)]);
 	assert.deepEqual(plan.position.executed, []);
+});
+
+test("cut twice before it was committed again: still left out; cut below its change record: divergence", async () => {
+	const full = log(0, [config(1), config(2), done(1)], open);
+	const { position } = await planReplay({ logs: [full], from: startAt(identity(0)) });
+	const once = rewind(position, full, behind([config(1), config(2)]).offset);
+	assert.deepEqual([once.position.executed, once.lost], [[id(1)], []]);
+	const twice = rewind(once.position, full, behind([config(1)]).offset);
+	assert.deepEqual([twice.position.executed, twice.lost], [[id(1)], []]);
+	const gone = rewind(twice.position, full, 512 + 20);
+	assert.deepEqual(
+		gone.lost.map((each) => each.id),
+		[id(1)],
+	);
+});
+
+test("after a cut only blobs that are still there are remembered", async () => {
+	const stored = (counter: number) => [
+		build.storeIncomingBlob({ counter }, `/b/${counter}`, Buffer.from("x")),
+		done(counter, 26),
+	];
+	const kept = [...stored(2), config(3)];
+	const full = log(1, [...kept, ...stored(4)], open);
+	const logs = [log(0, stored(1)), full];
+	const { position } = await planReplay({ logs, from: startAt(identity(0)) });
+	assert.equal(position.blobs.length, 3);
+	const cut = rewind(position, full, behind(kept, 1).offset);
+	assert.deepEqual(
+		cut.position.blobs.map(({ path }) => path),
+		["/b/1", "/b/2"],
+	);
 });
 
 test("a link to a blob that is nowhere is said", async () => {

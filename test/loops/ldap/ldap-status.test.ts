@@ -60,3 +60,22 @@ test("invariant 9: a change is dated when it was first seen, not when it was las
 	status.heard(look(8, at(300)));
 	assert.deepEqual(status.snapshot().changeSeen, { transactionIds: { "mdb/db": 8 }, at: 1300 });
 });
+
+test("LDAP first: of a live log that was cut nothing is covered that came in place of its end", () => {
+	const status = make();
+	status.setInstalled(copy(7, at(1000)));
+	status.heard(look(7, at(9000)));
+	// A crash took the end, and an account came before the log was as long again.
+	status.heard(look(8, at(5000)));
+	assert.equal(status.snapshot().coverage, undefined);
+	status.setInstalled(copy(8, at(5200)));
+	assert.deepEqual(status.snapshot().coverage, at(5200));
+});
+
+test("LDAP first: a cut of the live log with an unchanged directory covers what is there", () => {
+	const status = make();
+	status.setInstalled(copy(7, at(1000)));
+	status.heard(look(7, at(9000)));
+	status.heard(look(7, at(5000)));
+	assert.deepEqual(status.snapshot().coverage, at(5000));
+});

@@ -1,7 +1,8 @@
 /** `mysqladmin ping` and `mysql -e <statement>`, as far as anybody here uses them. */
+import { join } from "node:path";
 import { Database } from "../store/database.ts";
 import { queryMailboxes } from "./mailbox-query.ts";
-import { databaseSocket } from "./place.ts";
+import { databaseSocket, home } from "./place.ts";
 
 const [as, ...words] = process.argv.slice(2);
 const say = (text: string) => process.stdout.write(`${text}\n`);
@@ -26,7 +27,10 @@ if (as === "admin") {
 	if (/^FLUSH (ENGINE )?LOGS$/i.test(statement)) await database.flush();
 	else if (flushEvery !== undefined) await database.flushEvery(Number(flushEvery));
 	else if (/^SELECT 1$/i.test(statement)) say(bare ? "1" : "1\n1");
-	else {
+	else if (/^SELECT path FROM (zimbra\.)?volume$/i.test(statement)) {
+		for (const line of [...(bare ? [] : ["path"]), join(home, "store"), join(home, "index")])
+			say(line);
+	} else {
 		const rows = await queryMailboxes(database, statement, !bare);
 		if (rows === undefined)
 			refuse(

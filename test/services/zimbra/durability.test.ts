@@ -21,6 +21,14 @@ test("the database's log and the file systems of tables, blobs, index and volume
 	);
 });
 
+test("where the database does not tell the volumes, everything that is mounted is written to disk", async () => {
+	await using host = await scriptedHost({ path: "{zimbra_home}/bin:/usr/bin:/bin" });
+	await host.script("mysql", "exit 0");
+	await host.script("sync", 'echo "all $@" >>"$0.asked"');
+	await makeDurable(host, volumes(undefined));
+	assert.match(await readFile(host.path("bin/sync.asked"), "utf8"), /^all $/m);
+});
+
 test("with the real sync it succeeds", async () => {
 	await using host = await scriptedHost();
 	await host.script("mysql", "exit 0");
@@ -61,7 +69,7 @@ test("questions to the database: volumes, mailboxes of accounts, items that are 
 		"mysql",
 		`case "$4" in
 		*zimbra.volume*) printf '/opt/zimbra/store\\nindex\\n';;
-		*account_id*) echo 3;;
+		*"account_id IN ('a-1') OR id IN (0,3,4)"*) printf '3\\ta-1\\n4\\tc\\n';;
 		*group_id*) echo 3;;
 		*mboxgroup3.mail_item*) printf '257\\n258\\n';;
 		*) exit 1;;
@@ -69,7 +77,14 @@ test("questions to the database: volumes, mailboxes of accounts, items that are 
 	);
 	const database = makeDatabase(host);
 	assert.deepEqual(await database.volumes(), ["/opt/zimbra/store", host.path("index")]);
-	assert.deepEqual(await database.mailboxesOf(["a-1", "b'; DROP"]), new Map([["a-1", 3]]));
+	const wanted = [
+		{ mailboxId: 3, accountId: "a-1" },
+		{ mailboxId: 4, accountId: "b'; DROP" },
+	];
+	assert.deepEqual(await database.mailboxes(wanted), [
+		{ mailboxId: 3, accountId: "a-1" },
+		{ mailboxId: 4, accountId: "c" },
+	]);
 	assert.deepEqual(await database.existingItems(3, [257, 258, 259]), new Set([257, 258]));
 });
 
@@ -79,4 +94,5 @@ test("a database that cannot be asked says undefined, not nothing", async () => 
 	const database = makeDatabase(host);
 	assert.equal(await database.volumes(), undefined);
 	assert.equal(await database.existingItems(3, [257]), undefined);
+	assert.equal(await database.mailboxes([{ mailboxId: 3, accountId: "a-1" }]), undefined);
 });

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { appendFile, rename, rm, truncate, writeFile } from "node:fs/promises";
+import { appendFile, rename, rm, stat, truncate, writeFile } from "node:fs/promises";
 import { test } from "node:test";
 import { markMailboxLog, readMailboxLog } from "../../../src/services/zimbra/mailbox-log.ts";
 import { scriptedHost } from "./host.ts";
@@ -33,6 +33,18 @@ test("failures before, at and after a rotation are all read", async () => {
 		await appendFile(log, failure("1.4"));
 	});
 	assert.deepEqual(found, ["1.2", "1.3", "1.4"]);
+});
+
+test("a new mailbox.log is read also where it has the inode number of an old one that was removed", async () => {
+	await using host = await scriptedHost();
+	const log = host.config.zimbra.mailboxLog;
+	await writeFile(log, failure("1.1"));
+	const mark = await markMailboxLog(log);
+	await rename(log, `${log}.2026-11-23`);
+	await writeFile(log, failure("1.2"));
+	const { ino } = await stat(log);
+	const found = await readMailboxLog(log, { ...mark, older: [ino] });
+	assert.equal(found?.failed[0]?.transaction, "1.2");
 });
 
 test("a log that was rotated before the run is not read", async () => {

@@ -49,6 +49,19 @@ test("the files are given in order, with threads and --stopOnError, and the word
 	});
 });
 
+test("row 'disk full': its output has room before it begins, so that what it processes cannot go unseen", async () => {
+	await using host = await scriptedHost();
+	await host.script(
+		"zmplayredo",
+		`room=$(stat -L -c '%s %b' /proc/$$/fd/1); echo $room >"$0.output"; ${talk}`,
+	);
+	const run = await player(host);
+	await play(host, run);
+	const [size, blocks] = (await readFile(host.path("bin/zmplayredo.output"), "utf8")).split(" ");
+	assert.ok(Number(size) > 0 && Number(blocks) > 0);
+	assert.deepEqual((await readEvidence(run.directory)).processed, run.files);
+});
+
 test("row 'zmplayredo fails': its exit code and its words are kept", async () => {
 	await using host = await scriptedHost();
 	await host.script("zmplayredo", 'echo "Error: mailboxd still running." ; exit 1');

@@ -14,14 +14,16 @@ import { pause, writeSlice } from "../../../services/redolog/slice-writer.ts";
 import { accountExists } from "../../../services/zimbra/accounts.ts";
 import { makeDatabase } from "../../../services/zimbra/database.ts";
 import { readRunRecord } from "../../../services/zimbra/run-record.ts";
-import { forget, type KeptKind, keep } from "./kept-operations.ts";
+import { type KeptKind, keep } from "./kept-operations.ts";
 import { openFlushedLogs } from "./logs.ts";
+import { findConflict } from "./mailbox-conflict.ts";
 import { readReplayed, writeReplayed } from "./position.ts";
 import { sayRemarks, throwWhereLogsEnd } from "./remarks.ts";
 import type { ReplayerParts, ReplayResult } from "./replayer.ts";
 import { adopt, execute, forgetRun, newToken } from "./run.ts";
 import { refuseBesideMailboxd, startServices } from "./services.ts";
 import { settle, stoppedResult } from "./settle.ts";
+import { sweepRuns } from "./sweep.ts";
 
 export type AttemptOptions = {
 	readonly upTo: "settled" | "everything";
@@ -49,6 +51,7 @@ export async function attemptReplay(
 		const ended = await adopt(parts, left, lock, options.signal);
 		return await settle(parts, position, ended, options.idleAttempts);
 	}
+	await sweepRuns(config, left);
 	return await replayNext(parts, lock, position, left, options);
 }
 
@@ -92,7 +95,8 @@ async function replayNext(
 	if (first.files.length === 0) return await moveWithoutRun(parts, position, first);
 
 	await startServices(parts, options.signal);
-	await refuseConflicts(parts, first);
+	const conflict = await findConflict(parts, first);
+	if (conflict !== undefined) return conflict;
 	const checked = options.upTo === "everything" || again !== undefined;
 	const absent = checked ? await mailboxesWithoutAccount(parts, first, options.signal) : new Set();
 	const copies = again === undefined ? new Set() : await copiesThatMayBeThere(parts, whole);
@@ -105,6 +109,7 @@ async function replayNext(
 	sayRemarks(log, plan);
 
 	const token = newToken();
+	const files = await writeFiles(parts, plan, all, token);
 	const lots: readonly [KeptKind, (operation: CommittedOperation) => boolean][] = [
 		["set aside", setAside],
 		["left out", leftOut],
@@ -116,10 +121,11 @@ async function replayNext(
 		kept += lot.count;
 		log.warn({ count: lot.count, directory: lot.directory }, `operations were kept back: ${kind}`);
 	}
-	const files = await writeFiles(parts, plan, all, token);
 	const next =
 		again !== undefined && sameEnd(plan.position, again.next) ? again.next : plan.position;
 	if (files.length === 0) {
+		// Before the position moves: what is there afterwards counts as a run that was never begun.
+		await rm(join(config.base.slices, token), { recursive: true });
 		await writeReplayed(config, next);
 		if (again !== undefined) await forgetRun(config, again);
 		return { kind: "replayed", position: located(next), operations: 0, failed: 0, setAside: kept };
@@ -139,8 +145,6 @@ async function replayNext(
 		lock,
 	);
 	const result = await settle(parts, position, ended, options.idleAttempts);
-	// What comes again is kept back again, under the name of that run.
-	if (result.kind !== "replayed") await forget(config, token, ["set aside", "left out"]);
 	return result.kind === "replayed" ? { ...result, setAside: kept } : result;
 }
 
@@ -162,7 +166,7 @@ async function writeFiles(
 	logs: ReplayRange["logs"],
 	token: string,
 ): Promise<{ path: string; mayDrop: boolean }[]> {
-	const mayDrop = plan.remarks.some(({ kind }) => kind === "gap");
+	const { mayDrop } = plan;
 	const slices = plan.files.filter((file) => file.kind === "slice");
 	const bytes = slices.reduce((sum, { header }) => sum + header.fileSize, 0);
 	const directory = join(config.base.slices, token);
@@ -210,19 +214,6 @@ async function mailboxesWithoutAccount(
 	return absent;
 }
 
-/** An account with a mailbox of another id here: zmplayredo would map one to the other for this run only. */
-async function refuseConflicts(parts: ReplayerParts, plan: ReplayPlan): Promise<void> {
-	const wanted = new Map(plan.newMailboxes.map((each) => [each.accountId, each.mailboxId]));
-	if (wanted.size === 0) return;
-	const here = await makeDatabase(parts).mailboxesOf([...wanted.keys()]);
-	for (const [accountId, mailboxId] of here ?? []) {
-		if (wanted.get(accountId) === mailboxId) continue;
-		throw new Error(
-			`mailbox id conflict: account ${accountId} has mailbox ${mailboxId} here and ${wanted.get(accountId)} on the live server; replay would put mail into the wrong mailbox. Something but replay has made a mailbox here; the store must be copied anew: docs/runbooks.md, initial copy`,
-		);
-	}
-}
-
 /** Copies of the range whose new items are there, or may be: executed again, they lose their blob. */
 async function copiesThatMayBeThere(
 	parts: ReplayerParts,
@@ -230,7 +221,9 @@ async function copiesThatMayBeThere(
 ): Promise<Set<string>> {
 	const database = makeDatabase(parts);
 	const left = new Set<string>();
+	let passed = 0;
 	for (const operation of committedOperations(range)) {
+		if (++passed % 1000 === 0) await pause();
 		if (!isCopy(operation.opcode)) continue;
 		const { sequence, offset, length } = operation.change;
 		const record = new Uint8Array(length);

@@ -23,6 +23,9 @@ import { pause, writeSlice } from "../../../services/redolog/slice-writer.ts";
  */
 export type KeptKind = "failed" | "set aside" | "left out" | "at risk";
 
+/** Kept before a run, of what that run is not given. */
+export const keptBack: readonly KeptKind[] = ["set aside", "left out"];
+
 export type KeptSummary = {
 	readonly version: 1;
 	readonly kind: KeptKind;

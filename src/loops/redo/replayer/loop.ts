@@ -1,6 +1,11 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe, Refusal } from "../../../errors.ts";
-import { comparePositions, type LogIdentity, sameLog } from "../../../formats/redolog/position.ts";
+import {
+	comparePositions,
+	type LogIdentity,
+	type Position,
+	sameLog,
+} from "../../../formats/redolog/position.ts";
 import { retryDelay } from "../../../formats/replay/decision.ts";
 import type { ReplayedPosition } from "../../../formats/replay/replayed-position.ts";
 import { rewind } from "../../../formats/replay/rewind.ts";
@@ -34,8 +39,11 @@ class ReplayLoop implements Replayer {
 	};
 	#idleAttempts = 0;
 
+	/** the last cut of the live log, and what LDAP was said to cover then */
+	#cut: { readonly at: Position; readonly covered: Position } | undefined;
+
 	constructor(parts: ReplayerParts) {
-		this.#parts = parts;
+		this.#parts = { ...parts, coverage: () => this.#coverage(parts) };
 	}
 
 	get state(): ReplayState {
@@ -92,11 +100,11 @@ class ReplayLoop implements Replayer {
 				() => undefined,
 			);
 			if (signal.aborted) return;
-			await refuseBesideMailboxd(this.#parts);
-			if (performance.now() < Math.max(nextRunAt(last, schedule), notBefore)) continue;
-			if (!(await this.#hasNews())) continue;
 			const startedAt = performance.now();
 			try {
+				await refuseBesideMailboxd(this.#parts);
+				if (startedAt < Math.max(nextRunAt(last, schedule), notBefore)) continue;
+				if (!(await this.#hasNews())) continue;
 				const result = await this.replay({ upTo: "settled", signal });
 				last = { startedAt, endedAt: performance.now() };
 				failures = 0;
@@ -113,6 +121,7 @@ class ReplayLoop implements Replayer {
 
 	async cut(identity: LogIdentity, offset: number, signal: AbortSignal): Promise<void> {
 		const { config, log } = this.#parts;
+		await this.#noteCut({ sequence: identity.sequence, offset });
 		const beyond = (log: LogIdentity, at: number) => sameLog(log, identity) && at > offset;
 		// Nearly every cut is of a torn record that no run has come to. Then receiving must not wait for
 		// the lock, which a run may hold for long; a run that begins now goes no further than what has
@@ -153,6 +162,24 @@ class ReplayLoop implements Replayer {
 			"the live server has cut its log below what was replayed here; what it commits again is left out",
 		);
 		this.#parts.events.onReplayed(located(rewound.position));
+	}
+
+	async #noteCut(at: Position): Promise<void> {
+		const covered = await this.#parts.coverage();
+		if (covered === "all" || covered === undefined || comparePositions(covered, at) <= 0) return;
+		this.#cut = { at, covered };
+	}
+
+	/**
+	 * What comes in place of what was cut came after the LDAP copy: until the LDAP loop has heard of the
+	 * cut too, and says something else, the copy covers no more than what is left.
+	 */
+	async #coverage(parts: ReplayerParts): Promise<Position | "all" | undefined> {
+		const said = await parts.coverage();
+		if (this.#cut === undefined || said === "all" || said === undefined) return said;
+		if (comparePositions(said, this.#cut.covered) === 0) return this.#cut.at;
+		this.#cut = undefined;
+		return said;
 	}
 
 	/** Whether a look under the lock is worth it: more has settled, or a run has to be settled. */

@@ -4,7 +4,7 @@ import type { ReplayedPosition } from "../../../formats/replay/replayed-position
 import type { RunRecord } from "../../../formats/replay/run-record.ts";
 import type { ReplayRange } from "../../../formats/replay/scan.ts";
 import { writeRunRecord } from "../../../services/zimbra/run-record.ts";
-import { type KeptKind, keep } from "./kept-operations.ts";
+import { forget, type KeptKind, keep, keptBack } from "./kept-operations.ts";
 import { openFlushedLogs } from "./logs.ts";
 import { writeReplayed } from "./position.ts";
 import type { ReplayerParts, ReplayResult } from "./replayer.ts";
@@ -20,6 +20,8 @@ export async function settle(
 	const { config, log } = parts;
 	const { unknownEnds } = record;
 	const decision = decide(outcome, { unknownEnds, idleAttempts });
+	// What comes again is kept back again, under the name of that run.
+	if (decision.kind !== "advance") await forget(config, record.token, keptBack);
 	switch (decision.kind) {
 		case "advance": {
 			const failed = await keepFailed(parts, from, record, decision.failed);

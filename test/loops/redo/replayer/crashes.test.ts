@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
-import { readFileSync, rmSync } from "node:fs";
+import { readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -134,6 +134,23 @@ test("a run whose loop is dead is waited for, also where its lock was removed by
 	rmSync(`${mirror.config.base.lock}.owner`);
 	assert.equal((await mirror.replayer.replayEverything(signal)).kind, "up to date");
 	assert.ok(mirror.logged.some(({ msg }) => /waiting for its end/.test(msg)));
+	assert.equal(new Set(b.executions().map(({ by }) => by)).size, 1, "one zmplayredo, once");
+	assert.deepEqual(mirror.notOnce(), []);
+});
+
+test("a loop killed in the moment in which it starts zmplayredo: the run is on record already, and not made again", async () => {
+	await using mirror = await makeMirror();
+	const { b } = mirror.pair;
+	await history(mirror);
+	mirror.ship();
+	b.environment.LIVE_SYNC_FAIL_AT = "replay:started";
+	b.replayFaults({ operationMs: 200 });
+	const loop = replayInAnotherProcess(mirror);
+	delete b.environment.LIVE_SYNC_FAIL_AT;
+	await until("the loop is gone", () => loop.signalCode !== null);
+	const [token] = readdirSync(mirror.config.base.slices);
+	assert.equal((await readRunRecord(mirror.config))?.token, token);
+	assert.equal((await mirror.replayer.replayEverything(signal)).kind, "up to date");
 	assert.equal(new Set(b.executions().map(({ by }) => by)).size, 1, "one zmplayredo, once");
 	assert.deepEqual(mirror.notOnce(), []);
 });

@@ -1,5 +1,15 @@
 import assert from "node:assert/strict";
-import { existsSync, readdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import {
+	existsSync,
+	mkdirSync,
+	readdirSync,
+	readFileSync,
+	renameSync,
+	rmSync,
+	writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { readRunRecord } from "../../../../src/services/zimbra/run-record.ts";
@@ -133,6 +143,21 @@ for (const [title, dieAfter, lost] of [
 	});
 }
 
+test("a re-run that could not be begun is still a careful one when it comes", async () => {
+	await using mirror = await makeMirror();
+	const { b } = mirror.pair;
+	await delicateHistory(mirror);
+	mirror.ship();
+	b.replayFaults({ dieAfter: 4 });
+	assert.equal((await mirror.replayer.replay(everything)).kind, "re-run");
+	b.replayFaults({ exit: 1 });
+	assert.equal((await mirror.replayer.replay(everything)).kind, "retry");
+	assert.equal(lots(mirror, "left-out").length, 0, "it comes again");
+	b.replayFaults({});
+	assert.equal((await mirror.replayer.replay(everything)).kind, "replayed");
+	assert.equal(lots(mirror, "left-out").length, 1);
+});
+
 /** The pair's database answers only for mailboxes; lets it answer for the items of one mailbox too. */
 function letDatabaseTellItems({ pair: { b } }: Mirror, items: readonly number[]): void {
 	const client = b.path("bin/mysql");
@@ -199,6 +224,26 @@ test("failed operations with exit 0: kept with their blobs first, counted, named
 	assert.deepEqual(await mirror.differences(), []);
 });
 
+test("invariant 4: failed operations that cannot be kept hold the position back, and are kept once there is room", async () => {
+	await using mirror = await makeMirror();
+	const { config, pair } = mirror;
+	const start = await replayedAt(mirror);
+	pair.b.replayFaults({ failOpcode: op.createMessage });
+	await pair.a.mailbox.deliver({ to: [user1] });
+	mirror.ship();
+	renameSync(config.base.failed, `${config.base.failed}.away`);
+	writeFileSync(config.base.failed, "no directory");
+	await assert.rejects(mirror.replayer.replay(everything), /ENOTDIR|EEXIST/);
+	assert.deepEqual(await replayedAt(mirror), start);
+	const executed = pair.b.executions().length;
+	rmSync(config.base.failed);
+	renameSync(`${config.base.failed}.away`, config.base.failed);
+	assert.equal((await mirror.follow()).kind, "up to date");
+	assert.deepEqual(await replayedAt(mirror), await pair.a.mailbox.position());
+	assert.equal(pair.b.executions().length, executed, "the same run, judged again");
+	assert.equal(lots(mirror, "failed")[0]?.lines.length, 1);
+});
+
 test("row 'mysql or ldap do not start': nothing is run, position unmoved, and the service is named", async () => {
 	await using mirror = await makeMirror({ settings: { service_timeout: "3s" } });
 	const start = await replayedAt(mirror);
@@ -260,6 +305,33 @@ test("a position that was written before a power loss is the only one there is",
 	writeFileSync(`${mirror.config.base.replayed}.4711.tmp`, text.slice(0, 20)); // torn, never renamed
 	assert.equal((await mirror.follow()).kind, "up to date");
 	assert.deepEqual(mirror.notOnce(), []);
+});
+
+test("runs that could not be begun, or whose loop died before, leave no slices and no lots behind", async () => {
+	await using mirror = await makeMirror();
+	const { config, pair } = mirror;
+	await delicateHistory(mirror);
+	mirror.ship();
+	const byHand = spawn("sh", ["-c", "sleep 600; :", "zmplayredo"], { stdio: "ignore" });
+	try {
+		await once(byHand, "spawn");
+		writeFileSync(config.zimbra.replayPidFile, `${byHand.pid}\n`);
+		for (let i = 0; i < 3; i++) {
+			await assert.rejects(mirror.replayer.replay(everything), /has not started runs/);
+		}
+	} finally {
+		byHand.kill("SIGKILL");
+	}
+	assert.equal(readdirSync(config.base.slices).length, 1, "those of the last attempt");
+	rmSync(config.zimbra.replayPidFile);
+	// Died when it had kept operations back, before the run was on record.
+	const [dead = ""] = readdirSync(config.base.slices);
+	mkdirSync(join(config.base.failed, `${dead}-set-aside`));
+	assert.equal((await mirror.follow()).kind, "up to date");
+	assert.deepEqual(readdirSync(config.base.slices), []);
+	assert.deepEqual(readdirSync(config.base.failed), []);
+	assert.deepEqual(mirror.notOnce(), []);
+	assert.ok(pair.b.executions().length > 0);
 });
 
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));

@@ -1,10 +1,18 @@
 import assert from "node:assert/strict";
-import { readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import {
+	readdirSync,
+	readFileSync,
+	renameSync,
+	rmSync,
+	truncateSync,
+	writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { lookbackEndsAt } from "../../../../src/loops/redo/replayer/look-back.ts";
 import { readReplayed } from "../../../../src/loops/redo/replayer/position.ts";
 import { takeLock } from "../../../../src/services/lock.ts";
+import { ProvenanceFile } from "../../../../src/services/redolog/provenance.ts";
 import { accountFile } from "../../../pair/store/accounts.ts";
 import { until } from "../../../pair/until.ts";
 import { type Mirror, makeMirror, replayedAt, users } from "./mirror.ts";
@@ -67,21 +75,36 @@ test("whether an account is there cannot be asked: nothing is guessed, nothing i
 	assert.deepEqual(await replayedAt(mirror), start);
 });
 
-test("a mailbox that has another id here stops replay before anything is executed", async () => {
-	await using mirror = await makeMirror();
-	const { a, b } = mirror.pair;
-	await b.mustRun("ldap", "start");
-	await b.mustRun("mysql.server", "start");
-	writeFileSync(b.path("bin/mysql.real"), readFileSync(b.path("bin/mysql")), { mode: 0o755 });
-	writeFileSync(
-		b.path("bin/mysql"),
-		`#!/bin/sh\ncase "$*" in *account_id*) echo 4711;; *) exec "$0.real" "$@";; esac\n`,
-		{ mode: 0o755 },
-	);
-	await a.mailbox.deliver({ to: [user1] });
-	await assert.rejects(mirror.follow(), /mailbox id conflict: account .* has mailbox 4711 here/);
-	assert.deepEqual(b.executions(), []);
-});
+for (const [title, row] of [
+	["a mailbox that has another id here", "4711\\t$account"],
+	["a mailbox id that is another account's here", "3\\tsomebody"],
+] as const) {
+	test(`${title} stops replay before anything is executed, as critical, until it is gone`, async () => {
+		await using mirror = await makeMirror();
+		const { a, b } = mirror.pair;
+		renameSync(b.path("bin/mysql"), b.path("bin/mysql.real"));
+		const answer = `account=$(expr "$*" : ".*IN ('\\([^']*\\)'"); printf "${row}\\n"`;
+		writeFileSync(
+			b.path("bin/mysql"),
+			`#!/bin/sh\ncase "$*" in *account_id*) ${answer};; *) exec "$0.real" "$@";; esac\n`,
+			{ mode: 0o755 },
+		);
+		const start = await replayedAt(mirror);
+		await a.mailbox.deliver({ to: [user1] });
+		const result = await mirror.follow();
+		assert.equal(result.kind, "stopped");
+		assert.match(
+			result.kind === "stopped" ? result.why : "",
+			/mailbox id conflict: account .* here/,
+		);
+		assert.deepEqual(b.executions(), []);
+		assert.deepEqual(await replayedAt(mirror), start);
+		assert.equal(mirror.problems.at(-1)?.code, "replay-stopped");
+		renameSync(b.path("bin/mysql.real"), b.path("bin/mysql"));
+		assert.equal((await mirror.follow()).kind, "up to date");
+		assert.deepEqual(mirror.notOnce(), []);
+	});
+}
 
 test("a mailbox id conflict in the log of a run: critical, position unmoved, not run again", async () => {
 	await using mirror = await makeMirror();
@@ -139,6 +162,52 @@ test("live cut that takes a change record which was executed here: divergence, n
 	const { log } = await readReplayed(mirror.config);
 	await assert.rejects(mirror.replayer.cut(log, before.offset, signal), { code: "divergence" });
 	assert.deepEqual(await replayedAt(mirror), end);
+});
+
+test("invariant 2: bytes that are here and were never flushed are not replayed, not even by stop", async () => {
+	await using mirror = await makeMirror();
+	const { mailbox } = mirror.pair.a;
+	await mailbox.deliver({ to: [user1] });
+	await mirror.follow();
+	const flushed = await mailbox.position();
+	await mailbox.deliver({ to: [user2] });
+	const { log: identity } = await readReplayed(mirror.config);
+	const record = {
+		identity,
+		from: 0,
+		upTo: flushed.offset,
+		digest: "",
+		headers: [],
+		receiving: true,
+	};
+	{
+		await using provenance = await ProvenanceFile.open(mirror.config.zimbra.mirrorMarker);
+		await provenance.update(() => record);
+	}
+	assert.equal((await mirror.follow()).kind, "up to date");
+	assert.deepEqual(await replayedAt(mirror), flushed);
+});
+
+test("LDAP first: after a cut of the live log, what came in its place waits until LDAP says something new", async () => {
+	await using mirror = await makeMirror();
+	const { mailbox } = mirror.pair.a;
+	await mailbox.deliver({ to: [user1] });
+	await mirror.follow();
+	const end = await mailbox.position();
+	// Half a record behind it, of which the LDAP loop heard, was cut after a crash.
+	const covered = { ...end, offset: end.offset + 1_000_000 };
+	mirror.limits.coverage = covered;
+	const { log } = await readReplayed(mirror.config);
+	await mirror.replayer.cut(log, end.offset, signal);
+	await mailbox.deliver({ to: [user2] });
+	mirror.ship();
+	mirror.limits.settled = await mailbox.position();
+	const settled = { upTo: "settled", signal } as const;
+	assert.equal((await mirror.replayer.replay(settled)).kind, "up to date");
+	assert.deepEqual(await replayedAt(mirror), end);
+	mirror.limits.coverage = { ...covered, offset: covered.offset + 1 };
+	assert.equal((await mirror.replayer.replay(settled)).kind, "replayed");
+	assert.deepEqual(mirror.notOnce(), []);
 });
 
 /** One mail is replayed; then somebody else holds the lock for long. */
@@ -224,5 +293,26 @@ test("a running mirror whose database cannot start tries again later, and says s
 	stop.abort();
 	await running;
 	assert.equal(mirror.problems.at(-1), undefined);
+	assert.deepEqual(mirror.notOnce(), []);
+});
+
+test("a running mirror whose record of a run cannot be read says so, goes on, and replays when it is gone", async () => {
+	await using mirror = await makeMirror({
+		settings: { replay_interval: "300ms", replay_share: "100" },
+	});
+	const { a } = mirror.pair;
+	await a.mailbox.deliver({ to: [user1] });
+	mirror.ship();
+	mirror.limits.settled = await a.mailbox.position();
+	writeFileSync(mirror.config.base.replayRun, "torn");
+	const stop = new AbortController();
+	const running = mirror.replayer.keepReplaying(stop.signal);
+	await until("it is said", () =>
+		/replay-run\.json cannot be read/.test(mirror.problems.at(-1)?.message ?? ""),
+	);
+	rmSync(mirror.config.base.replayRun);
+	await until("it is replayed", () => mirror.replayer.state.operations > 0);
+	stop.abort();
+	await running;
 	assert.deepEqual(mirror.notOnce(), []);
 });
