@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
 import {
 	appendFileSync,
 	copyFileSync,
@@ -12,9 +13,13 @@ import {
 	writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
+import { PassThrough, Writable } from "node:stream";
 import { test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { encodeFromMirror } from "../../../src/formats/protocol/messages.ts";
 import { formatHeader, parseHeader } from "../../../src/formats/redolog/header.ts";
 import { formatPosition } from "../../../src/formats/redolog/position.ts";
+import { serveStream } from "../../../src/loops/sender/serve-stream.ts";
 import { readProvenance } from "../../../src/services/redolog/provenance.ts";
 import { until } from "../../pair/until.ts";
 import { History } from "./history.ts";
@@ -316,6 +321,38 @@ test("delete on rollover takes nothing from a connected mirror", async () => {
 		.map((name) => readFileSync(join(archive, name)));
 	for (const [i, log] of got.entries()) assert.ok(bytes[i]?.equals(log), `log ${i} differs`);
 });
+
+for (const bytes of [1000, 100_000, 250_000, 400_000, 2_000_000]) {
+	test(`link silently black-holed: the live side ends though the mirror takes none of ${bytes} bytes`, async () => {
+		await using pair = new StreamPair();
+		const history = await History.begin(pair);
+		await history.commit(100);
+		const { currentLog } = pair.live.zimbra;
+		const header = parseHeader(readFileSync(currentLog));
+		assert.ok(header);
+		appendFileSync(currentLog, randomBytes(bytes));
+		const { serverId, sequence, createTime } = header;
+		const nothing = Buffer.alloc(0);
+		const input = new PassThrough();
+		input.write(
+			encodeFromMirror({ kind: "resume", links: [], digest: nothing, previousHeader: nothing }),
+		);
+		const { promise: stuck, resolve: isStuck } = Promise.withResolvers<void>();
+		// Never done with what it was given first.
+		const output = new Writable({ write: () => isStuck() });
+		const position = { serverId, sequence, createTime, timeline: 1, offset: 0 };
+		const served = serveStream(
+			{ position, mirror: "127.0.0.2", compression: "zstd" },
+			{ config: pair.live, timeline: 1, onReplayed: () => undefined },
+			input,
+			output,
+		);
+		await stuck;
+		await sleep(200);
+		input.end();
+		assert.match(await served, /the mirror has closed the stream/);
+	});
+}
 
 /** The same files with the same bytes, told by name: a diff of megabytes would take minutes. */
 function assertSameLogs(one: Map<string, Buffer>, other: Map<string, Buffer>): void {
