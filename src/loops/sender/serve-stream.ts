@@ -22,7 +22,6 @@ import { StreamWriter } from "./stream-writer.ts";
 const pollMs = 500;
 /** Between the two renames of a rollover there is no redo.log; longer than this it is missing. */
 const missingMs = 10_000;
-const keptChains = 16;
 
 export type StreamService = {
 	readonly config: Config;
@@ -73,7 +72,7 @@ export async function serveStream(
 			await using _ = log;
 			const { sequence, createTime } = log.header;
 			const kept = keptLinksOf(config.base, log.header);
-			await kept.prune(keptChains);
+			await kept.prune();
 			const header = await readAt(log.file, 0, headerSize);
 			if (fresh) {
 				const identity: LogIdentity = {

@@ -17,6 +17,7 @@ import { PassThrough, Writable } from "node:stream";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { encodeFromMirror } from "../../../src/formats/protocol/messages.ts";
+import { chainStep } from "../../../src/formats/redolog/digest-chain.ts";
 import { formatHeader, parseHeader } from "../../../src/formats/redolog/header.ts";
 import { formatPosition } from "../../../src/formats/redolog/position.ts";
 import { serveStream } from "../../../src/loops/sender/serve-stream.ts";
@@ -353,6 +354,79 @@ for (const bytes of [1000, 100_000, 250_000, 400_000, 2_000_000]) {
 		assert.match(await served, /the mirror has closed the stream/);
 	});
 }
+
+for (const [what, damage] of [
+	["a crash left with a hole", (digests: string) => rmSync(digests, { recursive: true })],
+	["a disk has damaged", (digests: string) => flip(join(digests, digestsIn(digests)), 8)],
+] as const) {
+	test(`digests that ${what} do not mislead: the mirror cuts where the live server has cut`, async () => {
+		await using pair = new StreamPair();
+		const history = await following(pair, 500);
+		const grow = async () => {
+			for (let i = 0; i < 60; i++) await history.commit(60_000);
+			await pair.caughtUp();
+		};
+		await grow();
+		await pair.stop();
+		damage(join(pair.mirror.base.base, "status/digests"));
+		pair.start();
+		await grow();
+		const cutAt = readFileSync(pair.live.zimbra.currentLog).length;
+		history.tear(4292);
+		await pair.caughtUp();
+		await pair.stop();
+		await history.recover();
+		await history.commit(100);
+		pair.start();
+		await pair.caughtUp();
+		const [saved = ""] = readdirSync(pair.mirror.base.aside);
+		assert.ok(Number(/from-(\d+)/.exec(saved)?.[1]) >= cutAt, saved);
+	});
+}
+
+const digestsIn = (directory: string): string => readdirSync(directory)[0] ?? "";
+
+test("digests that cannot be kept, on either side, do not stop the stream", async () => {
+	await using pair = new StreamPair();
+	for (const { base } of [pair.live, pair.mirror]) {
+		writeFileSync(join(base.base, "status/digests"), "no directory");
+	}
+	const history = await following(pair, 500);
+	for (let i = 0; i < 40; i++) await history.commit(60_000);
+	await pair.caughtUp();
+	await pair.stop();
+	pair.start();
+	await history.commit(500);
+	await history.rollover();
+	await pair.caughtUp();
+	assert.deepEqual(pair.problems, []);
+});
+
+test("invariant 1: a cut while the mirror stands where a digest ends is seen as any other", async () => {
+	await using pair = new StreamPair();
+	await History.begin(pair);
+	const { currentLog } = pair.live.zimbra;
+	pair.start();
+	const whole = 512 + 2 * chainStep;
+	appendFileSync(currentLog, randomBytes(whole - readFileSync(currentLog).length));
+	await pair.caughtUp();
+	await pair.stop();
+	truncateSync(currentLog, whole - 5000);
+	appendFileSync(currentLog, randomBytes(20_000));
+	pair.start();
+	await pair.caughtUp();
+});
+
+test("digests of old logs do not add up on the mirror", async () => {
+	await using pair = new StreamPair();
+	const digests = join(pair.mirror.base.base, "status/digests");
+	mkdirSync(digests);
+	for (let i = 0; i < 50; i++) writeFileSync(join(digests, `${i}-1.chain`), "");
+	const history = await following(pair, 500);
+	await history.rollover();
+	await pair.caughtUp();
+	assert.ok(readdirSync(digests).length <= 16);
+});
 
 /** The same files with the same bytes, told by name: a diff of megabytes would take minutes. */
 function assertSameLogs(one: Map<string, Buffer>, other: Map<string, Buffer>): void {

@@ -41,14 +41,14 @@ export class ReceivedLog implements AsyncDisposable {
 	/** headers that may stand in the file: the last one, and one that is just being written */
 	#headers: Buffer[];
 	#submitted: number;
-	#keptLinks: number;
+	/** links that are known to be kept; what was there before this file was opened may have holes */
+	#keptLinks = 0;
 	#flushed: number;
 
 	private constructor(parts: Parts, header: Buffer) {
 		this.#parts = parts;
 		this.#headers = [header];
 		this.#submitted = parts.chain.offset;
-		this.#keptLinks = parts.chain.links.length;
 		this.#flushed = parts.chain.offset;
 	}
 

@@ -128,11 +128,13 @@ export class Receiver implements AsyncDisposable {
 			);
 		}
 		await this.#refuseForeignLog();
+		const kept = keptLinksOf(this.#config.base, identity);
+		await kept.prune();
 		this.#current = await ReceivedLog.create(
 			{ zimbra: this.#config.zimbra, provenance: this.#provenance },
 			identity,
 			header,
-			keptLinksOf(this.#config.base, identity),
+			kept,
 		);
 		this.#events.onFlushed({ ...identity, offset: this.#current.flushed });
 	}
