@@ -7,21 +7,28 @@ import {
 	mkdirSync,
 	readdirSync,
 	readFileSync,
+	readlinkSync,
 	renameSync,
 	rmSync,
 	truncateSync,
 	writeFileSync,
 } from "node:fs";
+import { type FileHandle, open } from "node:fs/promises";
 import { join } from "node:path";
 import { PassThrough, Writable } from "node:stream";
-import { test } from "node:test";
+import { type TestContext, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { encodeFromMirror } from "../../../src/formats/protocol/messages.ts";
 import { chainStep } from "../../../src/formats/redolog/digest-chain.ts";
 import { formatHeader, parseHeader } from "../../../src/formats/redolog/header.ts";
 import { formatPosition } from "../../../src/formats/redolog/position.ts";
 import { serveStream } from "../../../src/loops/sender/serve-stream.ts";
-import { readProvenance } from "../../../src/services/redolog/provenance.ts";
+import type { Config } from "../../../src/services/config.ts";
+import {
+	headerDigest,
+	type Provenance,
+	readProvenance,
+} from "../../../src/services/redolog/provenance.ts";
 import { until } from "../../pair/until.ts";
 import { History } from "./history.ts";
 import { logFiles, StreamPair } from "./stream-pair.ts";
@@ -428,6 +435,94 @@ test("digests of old logs do not add up on the mirror", async () => {
 	assert.ok(readdirSync(digests).length <= 16);
 });
 
+/**
+ * Called before each fsync of a file in the mirror's redolog: what it throws, the fsync throws; what it
+ * gives is called when the fsync is done.
+ */
+async function onSync(
+	t: TestContext,
+	{ zimbra }: Config,
+	look: (path: string, file: FileHandle) => (() => void) | undefined,
+): Promise<void> {
+	await using file = await open(import.meta.filename);
+	const prototype = Object.getPrototypeOf(file) as FileHandle;
+	for (const name of ["datasync", "sync"] as const) {
+		const original = prototype[name];
+		t.mock.method(prototype, name, async function (this: FileHandle) {
+			const path = readlinkSync(`/proc/self/fd/${this.fd}`);
+			const done = path.startsWith(zimbra.redolog) ? look(path, this) : undefined;
+			await original.call(this);
+			done?.();
+		});
+	}
+}
+
+/** The provenance record as it stands in the file now. */
+function recordIn(path: string): Provenance {
+	const text = readFileSync(path, "latin1");
+	const slots = [text.slice(0, 2048), text.slice(2048)].map((slot) =>
+		JSON.parse(slot.slice(65).split("\n", 1)[0] ?? ""),
+	);
+	return slots.toSorted((a, b) => b.generation - a.generation)[0].record;
+}
+
+test("invariant 2: an fsync that fails is not tried again; what it was for is fetched anew", async (t) => {
+	await using pair = new StreamPair();
+	const history = await following(pair, 2000);
+	const { currentLog, mirrorMarker } = pair.mirror.zimbra;
+	const failed = new Set<FileHandle>();
+	let [syncs, repeated] = [0, 0];
+	await onSync(t, pair.mirror, (path, file) => {
+		if (path !== currentLog) return undefined;
+		if (failed.has(file)) repeated++;
+		if ((++syncs * 2654435761) % 2 ** 32 > 2 ** 30) return undefined;
+		failed.add(file);
+		// What a kernel may do: the pages count as clean, and what is read later is what was there before.
+		const { upTo } = recordIn(mirrorMarker);
+		const { length } = readFileSync(currentLog);
+		truncateSync(currentLog, Math.min(upTo, length));
+		truncateSync(currentLog, length);
+		throw Object.assign(new Error("i/o error"), { code: "EIO" });
+	});
+	for (let i = 0; i < 20; i++) {
+		await history.commit(3000);
+		await pair.caughtUp();
+		if (i % 2 === 1) await history.rollover();
+	}
+	await pair.caughtUp();
+	assert.ok(failed.size > 5);
+	assert.equal(repeated, 0);
+	assert.ok(pair.problems.every((problem) => /i\/o error/.test(String(problem))));
+});
+
+test("invariant 6: a header on the disk is one that the record on the disk knows, however fast they follow", async (t) => {
+	await using pair = new StreamPair();
+	await following(pair, 2000);
+	const { currentLog, mirrorMarker } = pair.mirror.zimbra;
+	const header = parseHeader(readFileSync(currentLog));
+	assert.ok(header);
+	const digestNow = () => headerDigest(readFileSync(currentLog).subarray(0, 512));
+	let onDisk = digestNow();
+	let seen = 0;
+	await onSync(t, pair.mirror, (path) => {
+		const now = digestNow();
+		if (path !== mirrorMarker) return () => (onDisk = now);
+		seen++;
+		const { headers } = recordIn(mirrorMarker);
+		assert.ok(headers.includes(onDisk), "a power loss now would look like a mailboxd");
+		return undefined;
+	});
+	for (let time = 1; time <= 40; time++) {
+		const rewritten = formatHeader({ ...header, lastOperationTime: time });
+		writeFileSync(pair.live.zimbra.currentLog, rewritten, { flag: "r+" });
+		if (time % 4 === 0) appendFileSync(pair.live.zimbra.currentLog, "some bytes");
+		await sleep(1);
+	}
+	await pair.caughtUp();
+	assert.deepEqual(pair.problems, []);
+	assert.ok(seen > 10);
+});
+
 /** The same files with the same bytes, told by name: a diff of megabytes would take minutes. */
 function assertSameLogs(one: Map<string, Buffer>, other: Map<string, Buffer>): void {
 	assert.deepEqual([...one.keys()].sort(), [...other.keys()].sort());
@@ -491,6 +586,18 @@ test("a mailboxd that touches redo.log while it is received: nothing more is wri
 	await history.commit(2000);
 	assert.equal((await pair.refusal()).code, "log-altered");
 	assert.equal(readFileSync(currentLog, "utf8"), "another log");
+});
+
+test("a header that a mailboxd has written here is not covered up by the live server's", async () => {
+	await using pair = new StreamPair();
+	await following(pair, 2000);
+	const { currentLog } = pair.mirror.zimbra;
+	flip(currentLog, 165);
+	const before = readFileSync(currentLog);
+	flip(pair.live.zimbra.currentLog, 164);
+	await until("it is refused", () => pair.problems.length > 0);
+	assert.equal((await pair.refusal()).code, "log-altered");
+	assert.ok(readFileSync(currentLog).equals(before));
 });
 
 test("a log whose bytes on this disk are not the live server's is kept aside and fetched again, loudly", async () => {

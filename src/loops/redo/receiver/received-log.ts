@@ -44,6 +44,8 @@ export class ReceivedLog implements AsyncDisposable {
 	/** links that are known to be kept; what was there before this file was opened may have holes */
 	#keptLinks = 0;
 	#flushed: number;
+	/** an fsync has failed: this file is closed, and looked at anew */
+	#failed = false;
 
 	private constructor(parts: Parts, header: Buffer) {
 		this.#parts = parts;
@@ -146,13 +148,19 @@ export class ReceivedLog implements AsyncDisposable {
 		this.#parts.chain.update(bytes);
 	}
 
-	/** The live server has rewritten the header. */
+	/**
+	 * The live server has rewritten the header. When this returns it is on disk: the record has room for
+	 * the one before it and this one, and a third that is still on its way would be somebody else's.
+	 */
 	async writeHeader(header: Buffer): Promise<void> {
+		// A header that a mailboxd has written here must not be covered up.
+		await this.checkUntouched();
 		const before = this.#headers.at(-1) ?? header;
 		this.#headers = [before, header];
 		await this.#record({ headers: this.#headers.map(headerDigest) });
 		await writeAt(this.#parts.file, 0, header);
 		this.#headers = [header];
+		await this.#onDisk(this.#parts.file.datasync());
 	}
 
 	/**
@@ -164,7 +172,7 @@ export class ReceivedLog implements AsyncDisposable {
 		const upTo = this.written;
 		const digest = this.#parts.chain.digest().toString("hex");
 		await this.checkUntouched(upTo);
-		await this.#parts.file.datasync();
+		await this.#onDisk(this.#parts.file.datasync());
 		await this.#record({ upTo, digest });
 		this.#flushed = upTo;
 		await this.#parts.kept.write(this.#keptLinks, this.#parts.chain.links.slice(this.#keptLinks));
@@ -183,7 +191,7 @@ export class ReceivedLog implements AsyncDisposable {
 		await this.#record({ upTo: offset, digest: this.#parts.chain.digest().toString("hex") });
 		this.#submitted = offset;
 		await this.#parts.file.truncate(offset);
-		await this.#parts.file.sync();
+		await this.#onDisk(this.#parts.file.sync());
 		this.#flushed = offset;
 	}
 
@@ -218,6 +226,7 @@ export class ReceivedLog implements AsyncDisposable {
 
 	/** Ends receiving for now: everything is on disk, and nothing of ours comes behind it. */
 	async rest(): Promise<void> {
+		if (this.#failed) return;
 		await this.flush();
 		const { size } = await this.#parts.file.stat();
 		if (size === this.written) await this.#record({ receiving: false });
@@ -227,6 +236,15 @@ export class ReceivedLog implements AsyncDisposable {
 		await this.#parts.file.close().catch((error: unknown) => {
 			if (!hasCode(error, "EBADF")) throw error;
 		});
+	}
+
+	async #onDisk(fsync: Promise<void>): Promise<void> {
+		try {
+			await fsync;
+		} catch (error) {
+			this.#failed = true;
+			throw error;
+		}
 	}
 
 	async #record(change: Partial<Provenance>): Promise<void> {

@@ -73,9 +73,7 @@ export class Receiver implements AsyncDisposable {
 				return;
 			}
 			case "header":
-				await this.#mustReceive().writeHeader(message.header);
-				this.#flushSoon();
-				return;
+				return await this.#mustReceive().writeHeader(message.header);
 			case "truncate":
 				return await this.#cut(message.offset);
 			case "end":
