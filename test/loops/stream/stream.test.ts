@@ -288,6 +288,40 @@ test("a log that an incremental backup has moved away is found there; a half cop
 	assert.ok(readFileSync(join(pair.mirror.zimbra.archive, got)).equals(whole));
 });
 
+test("in the moment of a rollover an old log of the next number is not taken for the next one", async () => {
+	await using pair = new StreamPair();
+	const history = await History.begin(pair);
+	const { archive, backup, currentLog } = pair.live.zimbra;
+	const header = parseHeader(readFileSync(currentLog));
+	assert.ok(header);
+	const old = formatHeader({ ...header, sequence: 1, createTime: 1, open: false, fileSize: 512 });
+	const session = join(backup, "sessions/full-1/redologs");
+	mkdirSync(session, { recursive: true });
+	// From before Zimbra began its numbers again.
+	const name = "redo-20201123.140000.000-seq1.log";
+	writeFileSync(join(archive, name), old);
+	writeFileSync(join(session, name), old);
+	pair.start();
+	await history.commit(500);
+	await until("it follows", () => (pair.flushed.at(-1)?.offset ?? 0) > 600);
+	const next = join(pair.live.zimbra.redolog, "~tmp-redo-1-seq1.log");
+	writeFileSync(next, formatHeader({ ...header, sequence: 1, createTime: Date.now() }));
+	const bytes = readFileSync(currentLog);
+	formatHeader({ ...header, open: false, fileSize: bytes.length }).copy(bytes);
+	writeFileSync(currentLog, bytes);
+	renameSync(currentLog, join(archive, "redo-20261123.140000.000-seq0.log"));
+	await until("it is archived", () => pair.verified.length > 0);
+	// The mirror comes anew in that moment, too.
+	await sleep(700);
+	await pair.stop();
+	pair.start();
+	await sleep(300);
+	renameSync(next, currentLog);
+	await until("the next one", () => pair.flushed.at(-1)?.sequence === 1);
+	assert.notEqual(pair.flushed.at(-1)?.createTime, 1);
+	assert.ok(pair.flushed.every(({ createTime }) => createTime !== 1));
+});
+
 test("an archive that is gone is named, with the way out, and nothing is changed", async () => {
 	await using pair = new StreamPair();
 	const history = await following(pair, 500);
