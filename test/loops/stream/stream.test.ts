@@ -285,6 +285,7 @@ test("a log that an incremental backup has moved away is found there; a half cop
 	await history.commit(100);
 	await until("it arrives", () => pair.verified.length > 0);
 	const [got = ""] = readdirSync(pair.mirror.zimbra.archive);
+	assert.equal(got, name);
 	assert.ok(readFileSync(join(pair.mirror.zimbra.archive, got)).equals(whole));
 });
 
