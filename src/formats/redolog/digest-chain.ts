@@ -76,5 +76,5 @@ export class DigestChain {
 export const linksToTake = (offset: number): number => Math.max(0, linksBelow(offset) - 1);
 
 /** How many whole links lie at or below an offset. */
-export const linksBelow = (offset: number): number =>
+const linksBelow = (offset: number): number =>
 	Math.max(0, Math.floor((offset - headerSize) / chainStep));
