@@ -128,7 +128,8 @@ const streamWords = {
 	server: /^[\w.-]{1,127}$/,
 	create: /^\d{1,15}$/,
 	timeline: /^\d{1,9}$/,
-	mirror: /^[0-9A-Fa-f:.]{2,45}$/,
+	// With the interface of a link-local address behind it, as the configuration takes it.
+	mirror: /^[0-9A-Fa-f:.]{2,45}(?:%[\w.-]{1,15})?$/,
 	compress: /^(?:none|zstd)$/,
 	protocol: /^\d{1,9}$/,
 } as const;

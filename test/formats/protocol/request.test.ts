@@ -45,11 +45,11 @@ const stream = { position, mirror: "192.0.2.7", compression: "zstd" } as const;
 
 test("a stream request is read back as it was written", () => {
 	assert.deepEqual(parse(formatStreamRequest(stream)).request, { verb: "stream_from", stream });
-	const ipv6 = { ...stream, mirror: "2001:db8::1", compression: "none" } as const;
-	assert.deepEqual(parse(formatStreamRequest(ipv6)).request, {
-		verb: "stream_from",
-		stream: ipv6,
-	});
+	for (const mirror of ["2001:db8::1", "fe80::1%eth0", "fe80::1%eth0.100"]) {
+		const ipv6 = { ...stream, mirror, compression: "none" } as const;
+		const { request } = parse(formatStreamRequest(ipv6));
+		assert.deepEqual(request, { verb: "stream_from", stream: ipv6 });
+	}
 });
 
 test("a stream request needs each of its words, once, and no other", () => {
