@@ -10,6 +10,7 @@ import {
 	readlinkSync,
 	renameSync,
 	rmSync,
+	statSync,
 	truncateSync,
 	writeFileSync,
 } from "node:fs";
@@ -555,17 +556,25 @@ test("invariant 2: an fsync that fails is not tried again; what it was for is fe
 	const history = await following(pair, 2000);
 	const { currentLog, mirrorMarker } = pair.mirror.zimbra;
 	const failed = new Set<FileHandle>();
-	let [syncs, repeated] = [0, 0];
+	const onDisk = new Map<number, number>();
+	let [syncs, repeated, together] = [0, 0, 0];
 	await onSync(t, pair.mirror, (path, file) => {
 		if (path !== currentLog) return undefined;
 		if (failed.has(file)) repeated++;
-		if ((++syncs * 2654435761) % 2 ** 32 > 2 ** 30) return undefined;
+		const { ino, size } = statSync(path);
+		if (together > 0) repeated++;
+		if ((++syncs * 2654435761) % 2 ** 32 > 2 ** 30) {
+			together++;
+			return () => {
+				together--;
+				onDisk.set(ino, size);
+			};
+		}
 		failed.add(file);
 		// What a kernel may do: the pages count as clean, and what is read later is what was there before.
-		const { upTo } = recordIn(mirrorMarker);
-		const { length } = readFileSync(currentLog);
-		truncateSync(currentLog, Math.min(upTo, length));
-		truncateSync(currentLog, length);
+		const durable = onDisk.get(ino) ?? recordIn(mirrorMarker).upTo;
+		truncateSync(currentLog, Math.min(durable, size));
+		truncateSync(currentLog, size);
 		throw Object.assign(new Error("i/o error"), { code: "EIO" });
 	});
 	for (let i = 0; i < 20; i++) {
@@ -670,6 +679,40 @@ test("a mailboxd that touches redo.log while it is received: nothing more is wri
 	await history.commit(2000);
 	assert.equal((await pair.refusal()).code, "log-altered");
 	assert.equal(readFileSync(currentLog, "utf8"), "another log");
+});
+
+test("a redo.log that was replaced by a copy of itself: nothing more is written, nor acknowledged", async () => {
+	await using pair = new StreamPair();
+	const history = await following(pair, 2000);
+	const { currentLog } = pair.mirror.zimbra;
+	const before = readFileSync(currentLog);
+	copyFileSync(currentLog, `${currentLog}.copy`);
+	renameSync(`${currentLog}.copy`, currentLog);
+	await history.commit(2000);
+	await until("it is refused", () => pair.problems.length > 0);
+	assert.equal((await pair.refusal()).code, "log-altered");
+	assert.ok(readFileSync(currentLog).equals(before));
+	assert.ok((pair.flushed.at(-1)?.offset ?? 0) <= before.length);
+});
+
+test("a redo.log to which somebody has appended while nothing came from the live server is refused", async () => {
+	await using pair = new StreamPair();
+	await following(pair, 2000);
+	appendFileSync(pair.mirror.zimbra.currentLog, "an operation of our own");
+	await until("it is refused", () => pair.problems.length > 0);
+	assert.equal((await pair.refusal()).code, "log-altered");
+});
+
+test("an archive whose size is not what its header says is sent all the same, when it no longer changes", async () => {
+	await using pair = new StreamPair();
+	const history = await following(pair, 2000);
+	await pair.stop();
+	await history.rollover();
+	const [name = ""] = readdirSync(pair.live.zimbra.archive);
+	appendFileSync(join(pair.live.zimbra.archive, name), "more than the header knows");
+	pair.start();
+	await pair.caughtUp();
+	assert.deepEqual(pair.problems, []);
 });
 
 test("a header that a mailboxd has written here is not covered up by the live server's", async () => {

@@ -44,8 +44,7 @@ export class ReceivedLog implements AsyncDisposable {
 	/** links that are known to be kept; what was there before this file was opened may have holes */
 	#keptLinks = 0;
 	#flushed: number;
-	/** an fsync has failed: this file is closed, and looked at anew */
-	#failed = false;
+	#syncing: Promise<void> = Promise.resolve();
 
 	private constructor(parts: Parts, header: Buffer) {
 		this.#parts = parts;
@@ -160,7 +159,7 @@ export class ReceivedLog implements AsyncDisposable {
 		await this.#record({ headers: this.#headers.map(headerDigest) });
 		await writeAt(this.#parts.file, 0, header);
 		this.#headers = [header];
-		await this.#onDisk(this.#parts.file.datasync());
+		await this.#onDisk(() => this.#parts.file.datasync());
 	}
 
 	/**
@@ -172,7 +171,7 @@ export class ReceivedLog implements AsyncDisposable {
 		const upTo = this.written;
 		const digest = this.#parts.chain.digest().toString("hex");
 		await this.checkUntouched(upTo);
-		await this.#onDisk(this.#parts.file.datasync());
+		await this.#onDisk(() => this.#parts.file.datasync());
 		await this.#record({ upTo, digest });
 		this.#flushed = upTo;
 		await this.#parts.kept.write(this.#keptLinks, this.#parts.chain.links.slice(this.#keptLinks));
@@ -191,7 +190,7 @@ export class ReceivedLog implements AsyncDisposable {
 		await this.#record({ upTo: offset, digest: this.#parts.chain.digest().toString("hex") });
 		this.#submitted = offset;
 		await this.#parts.file.truncate(offset);
-		await this.#onDisk(this.#parts.file.sync());
+		await this.#onDisk(() => this.#parts.file.sync());
 		this.#flushed = offset;
 	}
 
@@ -226,7 +225,6 @@ export class ReceivedLog implements AsyncDisposable {
 
 	/** Ends receiving for now: everything is on disk, and nothing of ours comes behind it. */
 	async rest(): Promise<void> {
-		if (this.#failed) return;
 		await this.flush();
 		const { size } = await this.#parts.file.stat();
 		if (size === this.written) await this.#record({ receiving: false });
@@ -238,13 +236,13 @@ export class ReceivedLog implements AsyncDisposable {
 		});
 	}
 
-	async #onDisk(fsync: Promise<void>): Promise<void> {
-		try {
-			await fsync;
-		} catch (error) {
-			this.#failed = true;
-			throw error;
-		}
+	/**
+	 * One fsync after the other, and none behind one that failed. Of two that are under way together the
+	 * kernel tells only one of a failure, and one that is repeated succeeds with nothing on disk.
+	 */
+	async #onDisk(fsync: () => Promise<void>): Promise<void> {
+		this.#syncing = this.#syncing.then(fsync);
+		await this.#syncing;
 	}
 
 	async #record(change: Partial<Provenance>): Promise<void> {
