@@ -38,16 +38,15 @@ export class Wake implements Disposable {
 	/** Returns at the next event since the last call, after the poll time, or when aborted. */
 	async wait(signal: AbortSignal): Promise<void> {
 		if (!this.#happened && !signal.aborted) {
-			await new Promise<void>((resolve) => {
-				const timer = setTimeout(resolve, this.#pollMs);
-				const end = () => resolve();
-				signal.addEventListener("abort", end, { once: true });
-				this.#notify = () => {
-					clearTimeout(timer);
-					signal.removeEventListener("abort", end);
-					resolve();
-				};
-			});
+			const { promise, resolve: end } = Promise.withResolvers<void>();
+			const timer = setTimeout(end, this.#pollMs);
+			const aborted = () => end();
+			signal.addEventListener("abort", aborted, { once: true });
+			this.#notify = end;
+			await promise;
+			// However it ended: a listener left behind at each poll would add up over months.
+			clearTimeout(timer);
+			signal.removeEventListener("abort", aborted);
 			this.#notify = undefined;
 		}
 		this.#happened = false;

@@ -68,6 +68,13 @@ export class DigestChain {
 	}
 }
 
+/**
+ * Of links kept from before, how many may be taken for an offset: the last whole MiB and what follows it
+ * are read in any case. A link that was kept of bytes that have been cut since would else count where
+ * nothing comes behind it.
+ */
+export const linksToTake = (offset: number): number => Math.max(0, linksBelow(offset) - 1);
+
 /** How many whole links lie at or below an offset. */
-export const linksBelow = (offset: number): number =>
+const linksBelow = (offset: number): number =>
 	Math.max(0, Math.floor((offset - headerSize) / chainStep));

@@ -64,13 +64,19 @@ export function judgeHostKey(known: readonly KnownHost[], shown: Buffer): HostKe
 	return known.some(({ revoked }) => !revoked) ? "other key" : "unknown host";
 }
 
+/** By type of key: how it may sign. */
+const algorithms: ReadonlyMap<string, readonly string[]> = new Map([
+	["ssh-ed25519", ["ssh-ed25519"]],
+	["ecdsa-sha2-nistp256", ["ecdsa-sha2-nistp256"]],
+	["ecdsa-sha2-nistp384", ["ecdsa-sha2-nistp384"]],
+	["ecdsa-sha2-nistp521", ["ecdsa-sha2-nistp521"]],
+	["ssh-rsa", ["rsa-sha2-512", "rsa-sha2-256"]],
+]);
+
 /**
  * The signature algorithms to ask for, so that the host shows the key that is pinned and not one
- * of another type.
+ * of another type. A line of a type that is not known here says nothing of the others.
  */
 export function hostKeyAlgorithms(known: readonly KnownHost[]): string[] {
-	return known.flatMap(({ type, revoked }) => {
-		if (revoked) return [];
-		return type === "ssh-rsa" ? ["rsa-sha2-512", "rsa-sha2-256"] : [type];
-	});
+	return known.flatMap(({ type, revoked }) => (revoked ? [] : (algorithms.get(type) ?? [])));
 }

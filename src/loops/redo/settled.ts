@@ -18,6 +18,8 @@ export class SettledPosition<P extends Position> {
 	flushed(position: P, at: number): void {
 		const last = this.#waiting.at(-1);
 		if (last !== undefined && comparePositions(position, last.position) < 0) this.cut(position);
+		// Nobody may ask for days: replay can be stopped while receiving goes on.
+		this.at(at);
 		this.#waiting.push({ position, at });
 		// A busy log is flushed hundreds of times a second: of those close together the last one waits.
 		const before = this.#waiting.at(-3);

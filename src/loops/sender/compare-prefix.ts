@@ -1,4 +1,4 @@
-import { chainStep, DigestChain, linksBelow } from "../../formats/redolog/digest-chain.ts";
+import { chainStep, DigestChain, linksToTake } from "../../formats/redolog/digest-chain.ts";
 import { headerSize } from "../../formats/redolog/header.ts";
 import { readAt } from "../../services/files.ts";
 import { extendChain } from "../../services/redolog/extend-chain.ts";
@@ -24,8 +24,8 @@ export type Comparison =
 
 /**
  * Compares the mirror's bytes of a log with ours, without having either side send them. The newest
- * link is compared first: with the links kept from before, that is one MiB to read. New links are
- * kept as they are made, so that a link that breaks again and again still gets on.
+ * link is compared first: with the links kept from before, that is one MiB to read, or two. New
+ * links are kept as they are made, so that a link that breaks again and again still gets on.
  */
 export async function comparePrefix(
 	log: OpenLog,
@@ -35,7 +35,7 @@ export async function comparePrefix(
 ): Promise<Comparison> {
 	const { size } = await log.file.stat();
 	const end = Math.min(mirror.offset, size);
-	const known = (await kept.read()).slice(0, linksBelow(end));
+	const known = (await kept.read()).slice(0, linksToTake(end));
 	const matches = (chain: DigestChain) =>
 		mirror.offset <= size && chain.digest().equals(mirror.digest);
 

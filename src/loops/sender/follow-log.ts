@@ -1,8 +1,9 @@
+import { basename } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { batches, nextBatch } from "../../formats/protocol/batch.ts";
 import { encodeData, encodeFromLive } from "../../formats/protocol/messages.ts";
 import { headerSize, parseHeader } from "../../formats/redolog/header.ts";
-import { formatArchiveName } from "../../formats/redolog/log-name.ts";
+import { formatArchiveName, parseArchiveName } from "../../formats/redolog/log-name.ts";
 import { readAt } from "../../services/files.ts";
 import type { ZimbraPaths } from "../../services/paths.ts";
 import { archiveNameOf, currentInode } from "../../services/redolog/open-log.ts";
@@ -90,11 +91,13 @@ export async function followLog(
 async function endOf(zimbra: ZimbraPaths, { log }: SentLog): Promise<string | undefined> {
 	const current = await currentInode(zimbra);
 	if (current === log.inode) return undefined;
-	const name = await archiveNameOf(zimbra, log);
-	if (name !== undefined) return name;
+	const archived = await archiveNameOf(zimbra, log);
+	if (archived !== undefined) return archived;
 	// Deleted at the rollover, or moved on by an incremental backup. While there is no redo.log at
 	// all, the rename into the archive may still be to come.
 	if (current === undefined) return undefined;
+	const name = basename(log.path);
+	if (parseArchiveName(name) !== undefined) return name;
 	const header = parseHeader(await readAt(log.file, 0, headerSize)) ?? log.header;
 	return formatArchiveName(header.sequence, header.lastOperationTime || header.createTime);
 }

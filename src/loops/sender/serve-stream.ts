@@ -22,7 +22,6 @@ import { StreamWriter } from "./stream-writer.ts";
 const pollMs = 500;
 /** Between the two renames of a rollover there is no redo.log; longer than this it is missing. */
 const missingMs = 10_000;
-const keptChains = 16;
 
 export type StreamService = {
 	readonly config: Config;
@@ -73,7 +72,7 @@ export async function serveStream(
 			await using _ = log;
 			const { sequence, createTime } = log.header;
 			const kept = keptLinksOf(config.base, log.header);
-			await kept.prune(keptChains);
+			await kept.prune();
 			const header = await readAt(log.file, 0, headerSize);
 			if (fresh) {
 				const identity: LogIdentity = {
@@ -125,7 +124,7 @@ async function findStart(
 			`the mirror follows timeline ${position.timeline}, the live server is on ${timeline}`,
 		);
 	}
-	const log = await findLog(config.zimbra, position.sequence, position.createTime);
+	const log = await findNamed(config, position);
 	if (log === undefined) throw await explainMissing(config, position);
 	try {
 		if (log.header.serverId !== position.serverId) {
@@ -149,6 +148,19 @@ async function findStart(
 	}
 }
 
+/**
+ * The log that a position names. A mirror that asks for the next one knows its number only. While there
+ * is no redo.log, between the two renames of a rollover, what bears that number in the archive or in a
+ * backup is an old one, from before Zimbra began its numbers again.
+ */
+async function findNamed(
+	{ zimbra }: Config,
+	{ sequence, createTime }: LogPosition,
+): Promise<OpenLog | undefined> {
+	if (createTime === 0 && (await endOfLog(zimbra)) === undefined) return undefined;
+	return await findLog(zimbra, sequence, createTime);
+}
+
 /** The mirror asks for a new file: the one before it must be the same here, if it is still here. */
 async function checkPrevious(config: Config, sequence: number, header: Buffer): Promise<void> {
 	if (header.length !== headerSize) return;
@@ -161,18 +173,17 @@ async function checkPrevious(config: Config, sequence: number, header: Buffer): 
 
 async function explainMissing(config: Config, position: LogPosition): Promise<Refusal> {
 	const { sequence } = position;
+	const newest = (await endOfLog(config.zimbra))?.header.sequence;
+	if (newest === undefined) {
+		// Perhaps in the middle of a rollover, perhaps Zimbra has never run: not for good, in any case.
+		throw new Error(`${config.zimbra.currentLog} is not there`);
+	}
 	const other = await findLog(config.zimbra, sequence, 0);
 	if (other !== undefined) {
 		await other.file.close();
 		return divergence(
 			`redo log ${sequence} of the mirror was created at ${new Date(position.createTime).toISOString()}, the live server's at ${new Date(other.header.createTime).toISOString()}`,
 		);
-	}
-	const end = await endOfLog(config.zimbra);
-	const newest = end?.header.sequence;
-	if (newest === undefined) {
-		// Perhaps in the middle of a rollover, perhaps Zimbra has never run: not for good, in any case.
-		throw new Error(`${config.zimbra.currentLog} is not there`);
 	}
 	if (newest < sequence) {
 		return new Refusal(
@@ -208,10 +219,13 @@ async function findNext(
 ): Promise<OpenLog> {
 	const deadline = performance.now() + missingMs;
 	for (;;) {
-		const log = (await held.take(sequence + 1)) ?? (await findLog(config.zimbra, sequence + 1, 0));
-		if (log !== undefined) return log;
+		// In the moment of a rollover nothing tells which log is the next one; see findNamed.
 		const newest = (await endOfLog(config.zimbra))?.header.sequence;
-		if (newest !== undefined && newest > sequence) throw await gap(config, sequence + 1, newest);
+		const known = newest !== undefined && newest > sequence;
+		const next = await held.take(sequence + 1);
+		const log = next ?? (known ? await findLog(config.zimbra, sequence + 1, 0) : undefined);
+		if (log !== undefined) return log;
+		if (known) throw await gap(config, sequence + 1, newest);
 		if (newest !== undefined && performance.now() > deadline) {
 			throw new Refusal(
 				"history-ends",

@@ -9,7 +9,7 @@ import { type Compression, formatGreeting } from "../../formats/protocol/frames.
  */
 export class StreamWriter {
 	readonly #out: Writable;
-	readonly #flush: () => Promise<void>;
+	readonly #flush: (signal: AbortSignal) => Promise<void>;
 
 	constructor(output: Writable, compression: Compression) {
 		output.write(formatGreeting(compression));
@@ -26,8 +26,16 @@ export class StreamWriter {
 		});
 		zstd.pipe(output);
 		this.#out = zstd;
-		this.#flush = () =>
-			new Promise((resolve) => zstd.flush(constants.ZSTD_e_flush, () => resolve()));
+		this.#flush = (signal) =>
+			new Promise((resolve, reject) => {
+				// A peer that takes nothing more holds up the compressor, and its word would never come.
+				const abort = () => reject(signal.reason);
+				signal.addEventListener("abort", abort, { once: true });
+				zstd.flush(constants.ZSTD_e_flush, () => {
+					signal.removeEventListener("abort", abort);
+					resolve();
+				});
+			});
 	}
 
 	/** Takes a frame; waits while the peer is slower than we are. */
@@ -39,6 +47,6 @@ export class StreamWriter {
 	/** Sends what the compressor still holds. */
 	async flush(signal: AbortSignal): Promise<void> {
 		signal.throwIfAborted();
-		await this.#flush();
+		await this.#flush(signal);
 	}
 }

@@ -21,7 +21,8 @@ const noiseMs = 60_000;
 export const serve: Serve<"wait_redo"> = async (_, { config, signal }) => {
 	const { archive, redolog } = config.zimbra;
 	complain("Setting up watches.");
-	using wake = new Wake([archive, redolog], pollMs);
+	// Not at each append: a look at an archive of thousands for each would keep a processor busy.
+	using wake = new Wake([archive, redolog], pollMs, "renames");
 	const before = await look(config.zimbra);
 	complain("Watches established.");
 	let quietSince = performance.now();

@@ -83,18 +83,11 @@ async function openArchived(zimbra: ZimbraPaths, sequence: number): Promise<Open
 	return logs.filter((log) => log !== undefined);
 }
 
-/** Sessions keep their logs in a folder redologs; how deep is left to the version of Zimbra. */
 async function openFromBackup(zimbra: ZimbraPaths, sequence: number): Promise<OpenLog[]> {
-	const names = await promises
-		.readdir(zimbra.backup, { recursive: true })
-		.catch((error: unknown) => {
-			if (hasCode(error, "ENOENT", "EACCES", "ENOTDIR")) return [];
-			throw error;
-		});
 	const found: OpenLog[] = [];
-	for (const name of names) {
-		if (parseArchiveName(basename(name))?.sequence !== sequence) continue;
-		const log = await openLog(join(zimbra.backup, name));
+	for await (const path of filesBelow(zimbra.backup, sessionDepth)) {
+		if (parseArchiveName(basename(path))?.sequence !== sequence) continue;
+		const log = await openLog(path);
 		if (log === undefined) continue;
 		// A copy may be under way: only a closed log of full length is whole.
 		const { size } = await log.file.stat();
@@ -102,6 +95,19 @@ async function openFromBackup(zimbra: ZimbraPaths, sequence: number): Promise<Op
 		else await log.file.close();
 	}
 	return found;
+}
+
+/** A session's logs are in sessions/LABEL/redologs; deeper down a full backup has a folder for each account. */
+const sessionDepth = 3;
+
+/** A folder that may not be read (lost+found), or has just gone, hides none of the others. */
+async function* filesBelow(directory: string, depth: number): AsyncGenerator<string> {
+	const entries = await promises.readdir(directory, { withFileTypes: true }).catch(() => []);
+	for (const entry of entries) {
+		const path = join(directory, entry.name);
+		if (!entry.isDirectory()) yield path;
+		else if (depth > 0) yield* filesBelow(path, depth - 1);
+	}
 }
 
 /**

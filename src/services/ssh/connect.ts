@@ -153,6 +153,8 @@ async function readKey({ settings, base }: Config): Promise<Buffer> {
 
 function explain(error: Error, verdict: HostKeyVerdict, config: Config): Error {
 	if (verdict !== "known") return hostKeyRefusal(config, verdict);
+	// The host has no key of the pinned type, so it has another one.
+	if (error.message.includes("no matching host key")) return hostKeyRefusal(config, "other key");
 	const { settings, remoteAddress } = config;
 	if ("level" in error && error.level === "client-authentication") {
 		return new Refusal(

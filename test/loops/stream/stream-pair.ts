@@ -40,6 +40,7 @@ export class StreamPair implements AsyncDisposable {
 	readonly status = new RedoStatus("memory", 5000, pino({ level: "silent" }));
 	/** what the replayer does when the live server has cut its log */
 	onCut: () => Promise<void> = async () => undefined;
+	onFlushed: (position: LogPosition) => void = () => undefined;
 	#faults: LinkFault[] = [];
 	#ended: AbortController | undefined;
 	#running: Promise<void> | undefined;
@@ -112,7 +113,10 @@ export class StreamPair implements AsyncDisposable {
 					timeline: 1,
 					status: this.status,
 					events: {
-						onFlushed: (position) => this.flushed.push(position),
+						onFlushed: (position) => {
+							this.flushed.push(position);
+							this.onFlushed(position);
+						},
 						onVerified: (name) => this.verified.push(name),
 						onCut: () => this.onCut(),
 					},

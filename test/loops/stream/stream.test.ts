@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
 import {
 	appendFileSync,
 	copyFileSync,
@@ -6,16 +7,29 @@ import {
 	mkdirSync,
 	readdirSync,
 	readFileSync,
+	readlinkSync,
 	renameSync,
 	rmSync,
+	statSync,
 	truncateSync,
 	writeFileSync,
 } from "node:fs";
+import { type FileHandle, open } from "node:fs/promises";
 import { join } from "node:path";
-import { test } from "node:test";
+import { PassThrough, Writable } from "node:stream";
+import { type TestContext, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { encodeFromMirror } from "../../../src/formats/protocol/messages.ts";
+import { chainStep } from "../../../src/formats/redolog/digest-chain.ts";
 import { formatHeader, parseHeader } from "../../../src/formats/redolog/header.ts";
 import { formatPosition } from "../../../src/formats/redolog/position.ts";
-import { readProvenance } from "../../../src/services/redolog/provenance.ts";
+import { serveStream } from "../../../src/loops/sender/serve-stream.ts";
+import type { Config } from "../../../src/services/config.ts";
+import {
+	headerDigest,
+	type Provenance,
+	readProvenance,
+} from "../../../src/services/redolog/provenance.ts";
 import { until } from "../../pair/until.ts";
 import { History } from "./history.ts";
 import { logFiles, StreamPair } from "./stream-pair.ts";
@@ -272,7 +286,42 @@ test("a log that an incremental backup has moved away is found there; a half cop
 	await history.commit(100);
 	await until("it arrives", () => pair.verified.length > 0);
 	const [got = ""] = readdirSync(pair.mirror.zimbra.archive);
+	assert.equal(got, name);
 	assert.ok(readFileSync(join(pair.mirror.zimbra.archive, got)).equals(whole));
+});
+
+test("in the moment of a rollover an old log of the next number is not taken for the next one", async () => {
+	await using pair = new StreamPair();
+	const history = await History.begin(pair);
+	const { archive, backup, currentLog } = pair.live.zimbra;
+	const header = parseHeader(readFileSync(currentLog));
+	assert.ok(header);
+	const old = formatHeader({ ...header, sequence: 1, createTime: 1, open: false, fileSize: 512 });
+	const session = join(backup, "sessions/full-1/redologs");
+	mkdirSync(session, { recursive: true });
+	// From before Zimbra began its numbers again.
+	const name = "redo-20201123.140000.000-seq1.log";
+	writeFileSync(join(archive, name), old);
+	writeFileSync(join(session, name), old);
+	pair.start();
+	await history.commit(500);
+	await until("it follows", () => (pair.flushed.at(-1)?.offset ?? 0) > 600);
+	const next = join(pair.live.zimbra.redolog, "~tmp-redo-1-seq1.log");
+	writeFileSync(next, formatHeader({ ...header, sequence: 1, createTime: Date.now() }));
+	const bytes = readFileSync(currentLog);
+	formatHeader({ ...header, open: false, fileSize: bytes.length }).copy(bytes);
+	writeFileSync(currentLog, bytes);
+	renameSync(currentLog, join(archive, "redo-20261123.140000.000-seq0.log"));
+	await until("it is archived", () => pair.verified.length > 0);
+	// The mirror comes anew in that moment, too.
+	await sleep(700);
+	await pair.stop();
+	pair.start();
+	await sleep(300);
+	renameSync(next, currentLog);
+	await until("the next one", () => pair.flushed.at(-1)?.sequence === 1);
+	assert.notEqual(pair.flushed.at(-1)?.createTime, 1);
+	assert.ok(pair.flushed.every(({ createTime }) => createTime !== 1));
 });
 
 test("an archive that is gone is named, with the way out, and nothing is changed", async () => {
@@ -315,6 +364,256 @@ test("delete on rollover takes nothing from a connected mirror", async () => {
 		.sort((a, b) => Number(/seq(\d+)/.exec(a)?.[1]) - Number(/seq(\d+)/.exec(b)?.[1]))
 		.map((name) => readFileSync(join(archive, name)));
 	for (const [i, log] of got.entries()) assert.ok(bytes[i]?.equals(log), `log ${i} differs`);
+});
+
+for (const bytes of [1000, 100_000, 250_000, 400_000, 2_000_000]) {
+	test(`link silently black-holed: the live side ends though the mirror takes none of ${bytes} bytes`, async () => {
+		await using pair = new StreamPair();
+		const history = await History.begin(pair);
+		await history.commit(100);
+		const { currentLog } = pair.live.zimbra;
+		const header = parseHeader(readFileSync(currentLog));
+		assert.ok(header);
+		appendFileSync(currentLog, randomBytes(bytes));
+		const { serverId, sequence, createTime } = header;
+		const nothing = Buffer.alloc(0);
+		const input = new PassThrough();
+		input.write(
+			encodeFromMirror({ kind: "resume", links: [], digest: nothing, previousHeader: nothing }),
+		);
+		const { promise: stuck, resolve: isStuck } = Promise.withResolvers<void>();
+		// Never done with what it was given first.
+		const output = new Writable({ write: () => isStuck() });
+		const position = { serverId, sequence, createTime, timeline: 1, offset: 0 };
+		const served = serveStream(
+			{ position, mirror: "127.0.0.2", compression: "zstd" },
+			{ config: pair.live, timeline: 1, onReplayed: () => undefined },
+			input,
+			output,
+		);
+		await stuck;
+		await sleep(200);
+		input.end();
+		assert.match(await served, /the mirror has closed the stream/);
+	});
+}
+
+for (const [what, damage] of [
+	["a crash left with a hole", (digests: string) => rmSync(digests, { recursive: true })],
+	["a disk has damaged", (digests: string) => flip(join(digests, digestsIn(digests)), 8)],
+] as const) {
+	test(`digests that ${what} do not mislead: the mirror cuts where the live server has cut`, async () => {
+		await using pair = new StreamPair();
+		const history = await following(pair, 500);
+		const grow = async () => {
+			for (let i = 0; i < 60; i++) await history.commit(60_000);
+			await pair.caughtUp();
+		};
+		await grow();
+		await pair.stop();
+		damage(join(pair.mirror.base.base, "status/digests"));
+		pair.start();
+		await grow();
+		const cutAt = readFileSync(pair.live.zimbra.currentLog).length;
+		history.tear(4292);
+		await pair.caughtUp();
+		await pair.stop();
+		await history.recover();
+		await history.commit(100);
+		pair.start();
+		await pair.caughtUp();
+		const [saved = ""] = readdirSync(pair.mirror.base.aside);
+		assert.ok(Number(/from-(\d+)/.exec(saved)?.[1]) >= cutAt, saved);
+	});
+}
+
+const digestsIn = (directory: string): string => readdirSync(directory)[0] ?? "";
+
+test("digests that cannot be kept, on either side, do not stop the stream", async () => {
+	await using pair = new StreamPair();
+	for (const { base } of [pair.live, pair.mirror]) {
+		writeFileSync(join(base.base, "status/digests"), "no directory");
+	}
+	const history = await following(pair, 500);
+	for (let i = 0; i < 40; i++) await history.commit(60_000);
+	await pair.caughtUp();
+	await pair.stop();
+	pair.start();
+	await history.commit(500);
+	await history.rollover();
+	await pair.caughtUp();
+	assert.deepEqual(pair.problems, []);
+});
+
+test("invariant 1: a cut while the mirror stands where a digest ends is seen as any other", async () => {
+	await using pair = new StreamPair();
+	await History.begin(pair);
+	const { currentLog } = pair.live.zimbra;
+	pair.start();
+	const whole = 512 + 2 * chainStep;
+	appendFileSync(currentLog, randomBytes(whole - readFileSync(currentLog).length));
+	await pair.caughtUp();
+	await pair.stop();
+	truncateSync(currentLog, whole - 5000);
+	appendFileSync(currentLog, randomBytes(20_000));
+	pair.start();
+	await pair.caughtUp();
+});
+
+test("digests of old logs do not add up on the mirror", async () => {
+	await using pair = new StreamPair();
+	const digests = join(pair.mirror.base.base, "status/digests");
+	mkdirSync(digests);
+	for (let i = 0; i < 50; i++) writeFileSync(join(digests, `${i}-1.chain`), "");
+	const history = await following(pair, 500);
+	await history.rollover();
+	await pair.caughtUp();
+	assert.ok(readdirSync(digests).length <= 16);
+});
+
+/**
+ * Called before each fsync of a file in the mirror's redolog: what it throws, the fsync throws; what it
+ * gives is called when the fsync is done.
+ */
+async function onSync(
+	t: TestContext,
+	{ zimbra }: Config,
+	look: (path: string, file: FileHandle) => (() => void) | undefined,
+): Promise<void> {
+	await using file = await open(import.meta.filename);
+	const prototype = Object.getPrototypeOf(file) as FileHandle;
+	for (const name of ["datasync", "sync"] as const) {
+		const original = prototype[name];
+		t.mock.method(prototype, name, async function (this: FileHandle) {
+			const path = readlinkSync(`/proc/self/fd/${this.fd}`);
+			const done = path.startsWith(zimbra.redolog) ? look(path, this) : undefined;
+			await original.call(this);
+			done?.();
+		});
+	}
+}
+
+/** The provenance record as it stands in the file now; one that is just being written does not count. */
+function recordIn(path: string): Provenance {
+	const text = readFileSync(path, "latin1");
+	const slots = [text.slice(0, 2048), text.slice(2048)].flatMap((slot) => {
+		try {
+			return [JSON.parse(slot.slice(65).split("\n", 1)[0] ?? "")];
+		} catch {
+			return [];
+		}
+	});
+	return slots.toSorted((a, b) => b.generation - a.generation)[0].record;
+}
+
+test("invariant 2: nothing is acknowledged, nor on record, that no fsync has returned for", async (t) => {
+	await using pair = new StreamPair();
+	const history = await following(pair, 500);
+	const { archive, currentLog, mirrorMarker, redolog } = pair.mirror.zimbra;
+	const directories: string[] = [];
+	const onDisk = new Map([[0, readFileSync(currentLog).length]]);
+	const early: string[] = [];
+	const check = (what: string, sequence: number, offset: number, limit: number) => {
+		if (offset > limit) early.push(`${what} ${sequence}:${offset}, but on disk ${limit}`);
+	};
+	await onSync(t, pair.mirror, (path) => {
+		if (path === mirrorMarker) {
+			const { identity, upTo } = recordIn(path);
+			// An empty log is made after its record: its 512 bytes hold nothing that was received.
+			check("record", identity.sequence, upTo, onDisk.get(identity.sequence) ?? 512);
+			return undefined;
+		}
+		if (path === archive || path === redolog) directories.push(path);
+		if (path !== currentLog) return undefined;
+		const bytes = readFileSync(path);
+		const { sequence = 0 } = parseHeader(bytes) ?? {};
+		return () => onDisk.set(sequence, bytes.length);
+	});
+	pair.onFlushed = ({ sequence, offset }) => {
+		check("acknowledged", sequence, offset, onDisk.get(sequence) ?? 512);
+		const { identity, upTo } = recordIn(mirrorMarker);
+		if (identity.sequence === sequence) check("acknowledged", sequence, offset, upTo);
+	};
+	for (let i = 0; i < 30; i++) {
+		await history.commit(300 + 5000 * (i % 3));
+		if (i % 10 === 9) await history.rollover();
+	}
+	history.tear(4292);
+	await pair.caughtUp();
+	await history.recover();
+	await history.commit(3000);
+	await pair.caughtUp();
+	assert.ok(onDisk.size > 3);
+	// A log leaves one directory for another, and the next one comes.
+	const archived = pair.verified.flatMap(() => [archive, redolog, redolog]);
+	assert.deepEqual(directories, archived);
+	assert.deepEqual(pair.problems, []);
+	assert.deepEqual(early, []);
+});
+
+test("invariant 2: an fsync that fails is not tried again; what it was for is fetched anew", async (t) => {
+	await using pair = new StreamPair();
+	const history = await following(pair, 2000);
+	const { currentLog, mirrorMarker } = pair.mirror.zimbra;
+	const failed = new Set<FileHandle>();
+	const onDisk = new Map<number, number>();
+	let [syncs, repeated, together] = [0, 0, 0];
+	await onSync(t, pair.mirror, (path, file) => {
+		if (path !== currentLog) return undefined;
+		if (failed.has(file)) repeated++;
+		const { ino, size } = statSync(path);
+		if (together > 0) repeated++;
+		if ((++syncs * 2654435761) % 2 ** 32 > 2 ** 30) {
+			together++;
+			return () => {
+				together--;
+				onDisk.set(ino, size);
+			};
+		}
+		failed.add(file);
+		// What a kernel may do: the pages count as clean, and what is read later is what was there before.
+		const durable = onDisk.get(ino) ?? recordIn(mirrorMarker).upTo;
+		truncateSync(currentLog, Math.min(durable, size));
+		truncateSync(currentLog, size);
+		throw Object.assign(new Error("i/o error"), { code: "EIO" });
+	});
+	for (let i = 0; i < 20; i++) {
+		await history.commit(3000);
+		await pair.caughtUp();
+		if (i % 2 === 1) await history.rollover();
+	}
+	await pair.caughtUp();
+	assert.ok(failed.size > 5);
+	assert.equal(repeated, 0);
+	assert.ok(pair.problems.every((problem) => /i\/o error/.test(String(problem))));
+});
+
+test("invariant 6: a header on the disk is one that the record on the disk knows, however fast they follow", async (t) => {
+	await using pair = new StreamPair();
+	await following(pair, 2000);
+	const { currentLog, mirrorMarker } = pair.mirror.zimbra;
+	const header = parseHeader(readFileSync(currentLog));
+	assert.ok(header);
+	const digestNow = () => headerDigest(readFileSync(currentLog).subarray(0, 512));
+	let onDisk = digestNow();
+	let seen = 0;
+	await onSync(t, pair.mirror, (path) => {
+		const now = digestNow();
+		if (path !== mirrorMarker) return () => (onDisk = now);
+		seen++;
+		const { headers } = recordIn(mirrorMarker);
+		assert.ok(headers.includes(onDisk), "a power loss now would look like a mailboxd");
+		return undefined;
+	});
+	for (let time = 1; time <= 40; time++) {
+		const rewritten = formatHeader({ ...header, lastOperationTime: time });
+		writeFileSync(pair.live.zimbra.currentLog, rewritten, { flag: "r+" });
+		if (time % 4 === 0) appendFileSync(pair.live.zimbra.currentLog, "some bytes");
+		await sleep(1);
+	}
+	await pair.caughtUp();
+	assert.deepEqual(pair.problems, []);
+	assert.ok(seen > 10);
 });
 
 /** The same files with the same bytes, told by name: a diff of megabytes would take minutes. */
@@ -380,6 +679,52 @@ test("a mailboxd that touches redo.log while it is received: nothing more is wri
 	await history.commit(2000);
 	assert.equal((await pair.refusal()).code, "log-altered");
 	assert.equal(readFileSync(currentLog, "utf8"), "another log");
+});
+
+test("a redo.log that was replaced by a copy of itself: nothing more is written, nor acknowledged", async () => {
+	await using pair = new StreamPair();
+	const history = await following(pair, 2000);
+	const { currentLog } = pair.mirror.zimbra;
+	const before = readFileSync(currentLog);
+	copyFileSync(currentLog, `${currentLog}.copy`);
+	renameSync(`${currentLog}.copy`, currentLog);
+	await history.commit(2000);
+	await until("it is refused", () => pair.problems.length > 0);
+	assert.equal((await pair.refusal()).code, "log-altered");
+	assert.ok(readFileSync(currentLog).equals(before));
+	assert.ok((pair.flushed.at(-1)?.offset ?? 0) <= before.length);
+});
+
+test("a redo.log to which somebody has appended while nothing came from the live server is refused", async () => {
+	await using pair = new StreamPair();
+	await following(pair, 2000);
+	appendFileSync(pair.mirror.zimbra.currentLog, "an operation of our own");
+	await until("it is refused", () => pair.problems.length > 0);
+	assert.equal((await pair.refusal()).code, "log-altered");
+});
+
+test("an archive whose size is not what its header says is sent all the same, when it no longer changes", async () => {
+	await using pair = new StreamPair();
+	const history = await following(pair, 2000);
+	await pair.stop();
+	await history.rollover();
+	const [name = ""] = readdirSync(pair.live.zimbra.archive);
+	appendFileSync(join(pair.live.zimbra.archive, name), "more than the header knows");
+	pair.start();
+	await pair.caughtUp();
+	assert.deepEqual(pair.problems, []);
+});
+
+test("a header that a mailboxd has written here is not covered up by the live server's", async () => {
+	await using pair = new StreamPair();
+	await following(pair, 2000);
+	const { currentLog } = pair.mirror.zimbra;
+	flip(currentLog, 165);
+	const before = readFileSync(currentLog);
+	flip(pair.live.zimbra.currentLog, 164);
+	await until("it is refused", () => pair.problems.length > 0);
+	assert.equal((await pair.refusal()).code, "log-altered");
+	assert.ok(readFileSync(currentLog).equals(before));
 });
 
 test("a log whose bytes on this disk are not the live server's is kept aside and fetched again, loudly", async () => {

@@ -1,10 +1,12 @@
 import { type FileHandle, open } from "node:fs/promises";
 import { Refusal, type RefusalCode } from "../../../errors.ts";
 import type { FromLive, LogPosition } from "../../../formats/protocol/messages.ts";
+import { chainStep } from "../../../formats/redolog/digest-chain.ts";
 import { formatPosition, type Position } from "../../../formats/redolog/position.ts";
 import type { Config } from "../../../services/config.ts";
 import { readAt } from "../../../services/files.ts";
 import type { Logger } from "../../../services/log/logger.ts";
+import { keptLinksOf } from "../../../services/redolog/digests.ts";
 import type { LiveStream, OpenStream } from "./live-stream.ts";
 import type { LocalLog } from "./local-log.ts";
 
@@ -88,7 +90,14 @@ export async function findDifference(
 	differs: Extract<FromLive, { kind: "differs" }>,
 ): Promise<number> {
 	await using file = await open(config.zimbra.currentLog, "r");
-	return await firstDifference(file, local.chain.offset, differs);
+	const at = await firstDifference(file, local.chain.offset, differs);
+	if (at === differs.from + chainStep) {
+		await keptLinksOf(config.base, local.identity).forget();
+		throw new Error(
+			`the digests that were kept of ${config.zimbra.currentLog} are not those of its bytes; they are made anew`,
+		);
+	}
+	return at;
 }
 
 /** What to say of a local log that is not a prefix of the live one. */

@@ -1,7 +1,7 @@
 import { open } from "node:fs/promises";
 import { join } from "node:path";
 import { hasCode, Refusal } from "../../../errors.ts";
-import { DigestChain, linksBelow } from "../../../formats/redolog/digest-chain.ts";
+import { DigestChain, linksToTake } from "../../../formats/redolog/digest-chain.ts";
 import { headerSize } from "../../../formats/redolog/header.ts";
 import type { LogIdentity } from "../../../formats/redolog/position.ts";
 import type { Config } from "../../../services/config.ts";
@@ -130,7 +130,7 @@ async function hash(
 	end: number,
 	signal: AbortSignal,
 ): Promise<DigestChain> {
-	const known = ((await kept?.read()) ?? []).slice(0, linksBelow(end));
+	const known = ((await kept?.read()) ?? []).slice(0, linksToTake(end));
 	return await extendChain(log.file, new DigestChain(known), end, signal);
 }
 

@@ -41,14 +41,15 @@ export class ReceivedLog implements AsyncDisposable {
 	/** headers that may stand in the file: the last one, and one that is just being written */
 	#headers: Buffer[];
 	#submitted: number;
-	#keptLinks: number;
+	/** links that are known to be kept; what was there before this file was opened may have holes */
+	#keptLinks = 0;
 	#flushed: number;
+	#syncing: Promise<void> = Promise.resolve();
 
 	private constructor(parts: Parts, header: Buffer) {
 		this.#parts = parts;
 		this.#headers = [header];
 		this.#submitted = parts.chain.offset;
-		this.#keptLinks = parts.chain.links.length;
 		this.#flushed = parts.chain.offset;
 	}
 
@@ -146,13 +147,19 @@ export class ReceivedLog implements AsyncDisposable {
 		this.#parts.chain.update(bytes);
 	}
 
-	/** The live server has rewritten the header. */
+	/**
+	 * The live server has rewritten the header. When this returns it is on disk: the record has room for
+	 * the one before it and this one, and a third that is still on its way would be somebody else's.
+	 */
 	async writeHeader(header: Buffer): Promise<void> {
+		// A header that a mailboxd has written here must not be covered up.
+		await this.checkUntouched();
 		const before = this.#headers.at(-1) ?? header;
 		this.#headers = [before, header];
 		await this.#record({ headers: this.#headers.map(headerDigest) });
 		await writeAt(this.#parts.file, 0, header);
 		this.#headers = [header];
+		await this.#onDisk(() => this.#parts.file.datasync());
 	}
 
 	/**
@@ -164,7 +171,7 @@ export class ReceivedLog implements AsyncDisposable {
 		const upTo = this.written;
 		const digest = this.#parts.chain.digest().toString("hex");
 		await this.checkUntouched(upTo);
-		await this.#parts.file.datasync();
+		await this.#onDisk(() => this.#parts.file.datasync());
 		await this.#record({ upTo, digest });
 		this.#flushed = upTo;
 		await this.#parts.kept.write(this.#keptLinks, this.#parts.chain.links.slice(this.#keptLinks));
@@ -183,7 +190,7 @@ export class ReceivedLog implements AsyncDisposable {
 		await this.#record({ upTo: offset, digest: this.#parts.chain.digest().toString("hex") });
 		this.#submitted = offset;
 		await this.#parts.file.truncate(offset);
-		await this.#parts.file.sync();
+		await this.#onDisk(() => this.#parts.file.sync());
 		this.#flushed = offset;
 	}
 
@@ -227,6 +234,15 @@ export class ReceivedLog implements AsyncDisposable {
 		await this.#parts.file.close().catch((error: unknown) => {
 			if (!hasCode(error, "EBADF")) throw error;
 		});
+	}
+
+	/**
+	 * One fsync after the other, and none behind one that failed. Of two that are under way together the
+	 * kernel tells only one of a failure, and one that is repeated succeeds with nothing on disk.
+	 */
+	async #onDisk(fsync: () => Promise<void>): Promise<void> {
+		this.#syncing = this.#syncing.then(fsync);
+		await this.#syncing;
 	}
 
 	async #record(change: Partial<Provenance>): Promise<void> {

@@ -73,9 +73,7 @@ export class Receiver implements AsyncDisposable {
 				return;
 			}
 			case "header":
-				await this.#mustReceive().writeHeader(message.header);
-				this.#flushSoon();
-				return;
+				return await this.#mustReceive().writeHeader(message.header);
 			case "truncate":
 				return await this.#cut(message.offset);
 			case "end":
@@ -128,11 +126,13 @@ export class Receiver implements AsyncDisposable {
 			);
 		}
 		await this.#refuseForeignLog();
+		const kept = keptLinksOf(this.#config.base, identity);
+		await kept.prune();
 		this.#current = await ReceivedLog.create(
 			{ zimbra: this.#config.zimbra, provenance: this.#provenance },
 			identity,
 			header,
-			keptLinksOf(this.#config.base, identity),
+			kept,
 		);
 		this.#events.onFlushed({ ...identity, offset: this.#current.flushed });
 	}

@@ -1,0 +1,95 @@
+import assert from "node:assert/strict";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { test } from "node:test";
+import ssh2, { type ParsedKey } from "ssh2";
+import { Refusal } from "../../../src/errors.ts";
+import { parseSettings } from "../../../src/formats/settings/parse.ts";
+import type { Config } from "../../../src/services/config.ts";
+import { basePaths, zimbraPaths } from "../../../src/services/paths.ts";
+import { connect } from "../../../src/services/ssh/connect.ts";
+
+const makeKey = () => ssh2.utils.generateKeyPairSync("ed25519");
+const hostKey = makeKey();
+const blobOf = (key: string): string => {
+	const parsed = ssh2.utils.parseKey(key) as ParsedKey;
+	return parsed.getPublicSSH().toString("base64");
+};
+
+/** An sshd that lets everybody in, and what a mirror with that known_hosts makes of it. */
+async function connectWith(lines: (name: string) => string): Promise<unknown> {
+	const directory = mkdtempSync(join(tmpdir(), "connect-"));
+	const server = new ssh2.Server({ hostKeys: [hostKey.private] }, (client) => {
+		client.on("authentication", (asked) => asked.accept()).on("error", () => undefined);
+	});
+	try {
+		await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+		const base = basePaths(directory);
+		mkdirSync(base.base, { recursive: true });
+		const key = join(directory, "key");
+		writeFileSync(key, makeKey().private);
+		const { port } = server.address() as { port: number };
+		const { settings } = parseSettings(
+			`server1="127.0.0.1"\nserver2="127.0.0.2"\nssh_port="${port}"\nssh_key="${key}"\n`,
+			{ base_dir: base.base },
+		);
+		assert.ok(settings);
+		writeFileSync(base.knownHosts, lines(`[127.0.0.1]:${port}`));
+		const config: Config = {
+			settings,
+			base,
+			zimbra: zimbraPaths(directory),
+			localAddress: "127.0.0.2",
+			remoteAddress: "127.0.0.1",
+		};
+		const link = await connect(config, AbortSignal.timeout(10_000));
+		link.close();
+		await link.closed;
+		return "connected";
+	} catch (error) {
+		return error;
+	} finally {
+		server.close();
+		rmSync(directory, { recursive: true });
+	}
+}
+
+const pinned = (name: string) => `${name} ssh-ed25519 ${blobOf(hostKey.private)}\n`;
+const other = (name: string) => `${name} ssh-ed25519 ${blobOf(makeKey().private)}\n`;
+const otherKind = (name: string) => `${name} ecdsa-sha2-nistp256 AAAA\n`;
+
+for (const [what, lines] of [
+	["the pinned key", pinned],
+	["the pinned key, beside an old one", (name: string) => other(name) + pinned(name)],
+	[
+		"the pinned key, beside lines of kinds that this program cannot use",
+		(name: string) =>
+			`${name} 1024 35 1234567\n${name} sk-ssh-ed25519@openssh.com AAAA\n${pinned(name)}`,
+	],
+] as const) {
+	test(`a host that shows ${what} is the right one`, async () => {
+		assert.equal(await connectWith(lines), "connected");
+	});
+}
+
+for (const [what, lines] of [
+	["another key than the pinned one", other],
+	["no key of the pinned kind", otherKind],
+	["a key that is marked as revoked", (name: string) => `@revoked ${pinned(name)}`],
+	[
+		"a key that is pinned and marked as revoked",
+		(name: string) => `${pinned(name)}@revoked ${pinned(name)}`,
+	],
+	[
+		"a key where only lines of kinds that this program cannot use are there",
+		(name: string) => `${name} sk-ssh-ed25519@openssh.com AAAA\n`,
+	],
+] as const) {
+	test(`a host that shows ${what} is refused with the command that mends it`, async () => {
+		const refusal = await connectWith(lines);
+		assert.ok(refusal instanceof Refusal, String(refusal));
+		assert.equal(refusal.code, "host-key");
+		assert.match(refusal.hint, /ssh-keygen -R '\[127\.0\.0\.1\]:\d+'.*ssh-keyscan/);
+	});
+}
