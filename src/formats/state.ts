@@ -96,6 +96,8 @@ export type LdapState = {
 		| undefined;
 	/** when the live server was last heard of */
 	readonly heardAt?: StateMoment | undefined;
+	/** ms since the epoch, the live clock at that moment */
+	readonly liveClock?: number | undefined;
 	readonly staged?: LdapSnapshot | undefined;
 	readonly installed?: LdapSnapshot | undefined;
 	/**

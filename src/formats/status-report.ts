@@ -9,6 +9,14 @@ export type StatusFacts = {
 	readonly heardAgeMs: number | undefined;
 	/** the same, by the LDAP loop: it has a connection of its own */
 	readonly ldapHeardAgeMs: number | undefined;
+	readonly ldapAgesMs: LdapAges;
+};
+
+/** ms since the change was seen on the live server, since the copies were made there. */
+export type LdapAges = {
+	readonly changeSeen?: number | undefined;
+	readonly staged?: number | undefined;
+	readonly installed?: number | undefined;
 };
 
 type LoopFacts<S> = {
@@ -17,6 +25,20 @@ type LoopFacts<S> = {
 	readonly state: S | undefined;
 	readonly ageMs: number | undefined;
 };
+
+/** All by the live server's clock as it was last heard of: those of two hosts are never compared. */
+export function ldapAges(state: LdapState | undefined, heardAgeMs: number | undefined): LdapAges {
+	if (state?.liveClock === undefined || heardAgeMs === undefined) return {};
+	const liveNow = state.liveClock + heardAgeMs;
+	const age = (at: number | undefined) =>
+		at === undefined ? undefined : Math.max(0, Math.round(liveNow - at));
+	const { changeSeen, staged, installed } = state;
+	return {
+		changeSeen: age(changeSeen?.at),
+		staged: age(staged?.takenAt),
+		installed: age(installed?.takenAt),
+	};
+}
 
 /** The exit code of the 2011 script: 0 both loops run, 1 one of them, 3 none. */
 export function statusCode({ redo, ldap }: StatusFacts): number {
@@ -39,9 +61,7 @@ export function reportStatus(facts: StatusFacts): string {
 		...(redo.state === undefined
 			? untold("redo log", redo)
 			: redoLines(redo, redo.state, facts.heardAgeMs)),
-		...(ldap.state === undefined
-			? untold("ldap", ldap)
-			: ldapLines(ldap, ldap.state, facts.ldapHeardAgeMs)),
+		...(ldap.state === undefined ? untold("ldap", ldap) : ldapLines(ldap, ldap.state, facts)),
 	];
 	const problems = [...problemsOf("redo", redo), ...problemsOf("ldap", ldap)];
 	for (const part of [told, problems]) if (part.length > 0) lines.push("", ...part);
@@ -105,20 +125,21 @@ function redoLines(
 function ldapLines(
 	loop: LoopFacts<LdapState>,
 	state: LdapState,
-	heardAgeMs: number | undefined,
+	{ ldapHeardAgeMs, ldapAgesMs }: StatusFacts,
 ): string[] {
 	const { installed, staged } = state;
-	const inUse = installed === undefined ? "no copy in use yet" : ldapCopy(installed);
+	const inUse =
+		installed === undefined ? "no copy in use yet" : ldapCopy(installed, ldapAgesMs.installed);
 	const lines = [row("ldap", `${state.phase}${staleness(loop)}; ${inUse}`)];
 	if (staged !== undefined && staged.id !== installed?.id) {
-		lines.push(row("ldap next", `${ldapCopy(staged)}, checked and not in use`));
+		lines.push(row("ldap next", `${ldapCopy(staged, ldapAgesMs.staged)}, checked and not in use`));
 	}
 	if (state.changeSeen !== undefined) {
 		const { transactionIds, at } = state.changeSeen;
 		lines.push(
 			row(
 				"ldap live",
-				`${transactions(transactionIds)}, seen ${new Date(at).toISOString()}${heard(heardAgeMs)}`,
+				`${transactions(transactionIds)}, seen ${new Date(at).toISOString()}${ago(ldapAgesMs.changeSeen)}${heard(ldapHeardAgeMs)}`,
 			),
 		);
 	}
@@ -128,8 +149,14 @@ function ldapLines(
 	return lines;
 }
 
-const ldapCopy = ({ takenAt, entries, transactionIds }: LdapSnapshot): string =>
-	`copy of ${new Date(takenAt).toISOString()}, ${entries ?? "an unknown number of"} entries, ${transactions(transactionIds)}`;
+const ldapCopy = (
+	{ takenAt, entries, transactionIds }: LdapSnapshot,
+	ageMs: number | undefined,
+): string =>
+	`copy of ${new Date(takenAt).toISOString()}${ago(ageMs)}, ${entries ?? "an unknown number of"} entries, ${transactions(transactionIds)}`;
+
+const ago = (ageMs: number | undefined): string =>
+	ageMs === undefined ? "" : ` (${seconds(ageMs / 1000)} ago)`;
 
 const row = (name: string, text: string): string => `${name.padEnd(9)} ${text}`;
 

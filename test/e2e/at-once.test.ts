@@ -4,10 +4,10 @@ import { test } from "node:test";
 import type { Host } from "../pair/host.ts";
 import { createPair } from "../pair/pair.ts";
 import { until } from "../pair/until.ts";
-import { assertNothingRuns, caughtUp, deliver, liveSyncd, quick } from "./support.ts";
+import { assertNothingRuns, caughtUp, deliver, liveSyncd, quick, quickly } from "./support.ts";
 
 test("the foreground told to end in its first moments leaves no loop behind", async () => {
-	await using pair = await createPair({ settings: quick });
+	await using pair = await createPair({ ...quickly });
 	const { b } = pair;
 	for (const moment of ["command.lock", "pid/redo_log_live_sync.pid", "status/redo.json"]) {
 		const child = b.spawnLiveSyncd();
@@ -27,7 +27,7 @@ const count = (host: Host, pattern: RegExp): number =>
 	host.processes().filter(({ command }) => pattern.test(command)).length;
 
 test("two starts at once on one server: one of them starts the loops, the other says who is at it", async () => {
-	await using pair = await createPair({ ldap: true, settings: quick });
+	await using pair = await createPair({ ldap: true, ...quickly });
 	const { b } = pair;
 	const ends = await Promise.all([b.liveSyncd("start"), b.liveSyncd("start")]);
 	assert.deepEqual([count(b, / loop redo/), count(b, / loop ldap/)], [1, 1]);
@@ -44,6 +44,7 @@ test("two starts at once on one server: one of them starts the loops, the other 
 test("start while stop replays is refused: it would follow again what the admin is about to replace", async () => {
 	await using pair = await createPair({
 		ldap: true,
+		...quickly,
 		settings: { ...quick, replay_interval: "1h" },
 	});
 	const { b } = pair;
@@ -62,6 +63,7 @@ test("start while stop replays is refused: it would follow again what the admin 
 test("kill and stop while start asks a server that does not answer: kill ends it, stop waits for its end", async () => {
 	await using pair = await createPair({
 		proxy: true,
+		...quickly,
 		settings: { ...quick, connect_timeout: "3s" },
 	});
 	const { b } = pair;

@@ -6,14 +6,14 @@ import type { Host } from "../pair/host.ts";
 import { createPair, type Pair } from "../pair/pair.ts";
 import { lives, signal } from "../pair/processes.ts";
 import { until } from "../pair/until.ts";
-import { assertNothingRuns, caughtUp, liveSyncd, quick } from "./support.ts";
+import { assertNothingRuns, caughtUp, liveSyncd, quickly } from "./support.ts";
 
 /** So slow that the first pull of a directory takes minutes, and so little that ssh works. */
 const trickle = 8000;
 const large = { writemap: true, entries: 4000 } as const;
 
 test("kill in the middle of a pull of LDAP leaves nothing, and slapd as it was", async () => {
-	await using pair = await createPair({ ldap: large, proxy: true, settings: quick });
+	await using pair = await createPair({ ldap: large, proxy: true, ...quickly });
 	const { b } = pair;
 	await startSlowPull(pair);
 	await endsAll(b);
@@ -21,7 +21,7 @@ test("kill in the middle of a pull of LDAP leaves nothing, and slapd as it was",
 });
 
 test("kill in the middle of the check of a large LDAP copy leaves nothing, and slapd as it was", async () => {
-	await using pair = await createPair({ ldap: true, settings: quick });
+	await using pair = await createPair({ ldap: true, ...quickly });
 	const { b } = pair;
 	// As long as a directory of gigabytes takes.
 	const slapcat = b.path("bin/slapcat");
@@ -34,7 +34,7 @@ test("kill in the middle of the check of a large LDAP copy leaves nothing, and s
 });
 
 test("the LDAP loop killed with SIGKILL in a pull: the next one does not pull beside what is left of it", async () => {
-	await using pair = await createPair({ ldap: large, proxy: true, settings: quick });
+	await using pair = await createPair({ ldap: large, proxy: true, ...quickly });
 	const { b } = pair;
 	const orphans = await startSlowPull(pair);
 	killLdapLoop(b);
@@ -61,7 +61,7 @@ test("the LDAP loop killed with SIGKILL in a pull: the next one does not pull be
 });
 
 test("stop after the LDAP loop was killed in a pull leaves nothing of it", async () => {
-	await using pair = await createPair({ ldap: large, proxy: true, settings: quick });
+	await using pair = await createPair({ ldap: large, proxy: true, ...quickly });
 	const { b } = pair;
 	await startSlowPull(pair);
 	killLdapLoop(b);

@@ -12,14 +12,14 @@ import {
 	deliver,
 	killLoops,
 	liveSyncd,
-	quick,
+	quickly,
 	redoState,
 	replayed,
 	tail,
 } from "./support.ts";
 
 test("start, status, start again, stop in the middle of a log, start again, stop: nothing lost, nothing twice, nothing left running", async () => {
-	await using pair = await createPair({ ldap: true, settings: quick });
+	await using pair = await createPair({ ldap: true, ...quickly });
 	const { a, b } = pair;
 	assert.match(await liveSyncd(b, "status", 3), /redolog sync process stopped/);
 	assert.match(await liveSyncd(b, "start"), /Starting processes\.\.\.done/);
@@ -49,7 +49,7 @@ test("start, status, start again, stop in the middle of a log, start again, stop
 });
 
 test("the mirror process killed with SIGKILL at arbitrary moments: start simply goes on, invariants 1 and 4 hold", async () => {
-	await using pair = await createPair({ ldap: true, settings: quick });
+	await using pair = await createPair({ ldap: true, ...quickly });
 	const { a, b } = pair;
 	let writing = true;
 	const writer = (async () => {
@@ -72,7 +72,7 @@ test("the mirror process killed with SIGKILL at arbitrary moments: start simply 
 
 for (const moment of ["lock:made", "lock:before-removal"]) {
 	test(`a loop killed at ${moment}, the lock directory standing there: start goes on, replay and LDAP too`, async () => {
-		await using pair = await createPair({ ldap: true, settings: quick });
+		await using pair = await createPair({ ldap: true, ...quickly });
 		const { a, b } = pair;
 		b.environment.LIVE_SYNC_FAIL_AT = moment;
 		await liveSyncd(b, "start");
@@ -91,7 +91,7 @@ for (const moment of ["lock:made", "lock:before-removal"]) {
 }
 
 test("the redo loop killed before it could name its zmplayredo: LDAP is not exchanged beside that", async () => {
-	await using pair = await createPair({ ldap: true, settings: quick });
+	await using pair = await createPair({ ldap: true, ...quickly });
 	const { a, b } = pair;
 	const players = () => b.processes().filter(({ command }) => /zmplayredo/.test(command));
 	const copy = async () => JSON.parse((await b.liveSyncd("status", "--json")).stdout).ldap.state;
@@ -117,7 +117,7 @@ test("the redo loop killed before it could name its zmplayredo: LDAP is not exch
 });
 
 test("kill ends everything at once, with its children, and leaves no lock and no pid file", async () => {
-	await using pair = await createPair({ ldap: true, settings: quick });
+	await using pair = await createPair({ ldap: true, ...quickly });
 	const { b } = pair;
 	await liveSyncd(b, "start");
 	await deliver(pair, 10);
@@ -137,7 +137,7 @@ test("kill ends everything at once, with its children, and leaves no lock and no
 });
 
 test("one loop killed: status says so with exit code 1, and stop still replays", async () => {
-	await using pair = await createPair({ ldap: true, settings: quick });
+	await using pair = await createPair({ ldap: true, ...quickly });
 	const { b } = pair;
 	await liveSyncd(b, "start");
 	const ldap = b.processes().find(({ command }) => /loop ldap/.test(command));
@@ -151,7 +151,7 @@ test("one loop killed: status says so with exit code 1, and stop still replays",
 });
 
 test("without a command both loops run in the foreground, log to the terminal, and end with it", async () => {
-	await using pair = await createPair({ ldap: true, settings: quick });
+	await using pair = await createPair({ ldap: true, ...quickly });
 	const child = pair.b.spawnLiveSyncd();
 	let said = "";
 	child.stdout?.on("data", (text) => {
@@ -177,7 +177,7 @@ for (const [what, harm] of [
 	["black-holed", (pair: Awaited<ReturnType<typeof createPair>>) => pair.links.toA.blackHole()],
 ] as const) {
 	test(`with the live server ${what}, status, stop and kill work, and stop replays all that came`, async () => {
-		await using pair = await createPair({ ldap: true, proxy: true, settings: quick });
+		await using pair = await createPair({ ldap: true, proxy: true, ...quickly });
 		const { a, b } = pair;
 		await liveSyncd(b, "start");
 		await deliver(pair, 12, 5);
@@ -196,7 +196,7 @@ for (const [what, harm] of [
 }
 
 test("the log is appended to, so that logrotate's copytruncate loses nothing that follows", async () => {
-	await using pair = await createPair({ settings: quick });
+	await using pair = await createPair({ ...quickly });
 	const { b } = pair;
 	const loop = b.spawnLiveSyncd("loop", "redo");
 	await deliver(pair, 3);

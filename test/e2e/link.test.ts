@@ -3,7 +3,15 @@ import { test } from "node:test";
 import { createPair, type Pair } from "../pair/pair.ts";
 import { canMountSmallDisk, SmallDisk } from "../pair/small-disk.ts";
 import { until } from "../pair/until.ts";
-import { assertNothingRuns, caughtUp, deliver, quick, redoState, tail } from "./support.ts";
+import {
+	assertNothingRuns,
+	caughtUp,
+	deliver,
+	quick,
+	quickly,
+	redoState,
+	tail,
+} from "./support.ts";
 
 /** The redo loop alone, as `start` runs it, without the LDAP that these tests do not need. */
 async function following(pair: Pair): Promise<AsyncDisposable> {
@@ -47,7 +55,7 @@ const streams = ({ a }: Pair): number =>
 	a.processes().filter(({ command }) => /sync-commands/.test(command)).length;
 
 test("a link that is silently black-holed is noticed within seconds on both sides, and resumed", async () => {
-	await using pair = await createPair({ proxy: true, settings: quick });
+	await using pair = await createPair({ proxy: true, ...quickly });
 	const { toA } = pair.links;
 	{
 		await using _ = await following(pair);
@@ -70,7 +78,7 @@ test("a link that is silently black-holed is noticed within seconds on both side
 });
 
 test("the live host reboots in the middle of a record: the mirror cuts with it and goes on", async () => {
-	await using pair = await createPair({ settings: quick });
+	await using pair = await createPair({ ...quickly });
 	await using _ = await following(pair);
 	for (const tornAt of [1, 3]) {
 		await deliver(pair, 6, 4);
@@ -83,7 +91,7 @@ test("the live host reboots in the middle of a record: the mirror cuts with it a
 });
 
 test("the live host dies at each step of a rollover: the mirror has the same files afterwards", async () => {
-	await using pair = await createPair({ settings: quick });
+	await using pair = await createPair({ ...quickly });
 	await using _ = await following(pair);
 	for (const at of [
 		"rollover:checkpoint",
@@ -104,7 +112,7 @@ test("the live host dies at each step of a rollover: the mirror has the same fil
 });
 
 test("catch-up over many archives, in order, also while the live server goes on", async () => {
-	await using pair = await createPair({ settings: quick });
+	await using pair = await createPair({ ...quickly });
 	await deliver(pair, 60, 2);
 	await using _ = await following(pair);
 	await deliver(pair, 20, 3);
@@ -113,7 +121,7 @@ test("catch-up over many archives, in order, also while the live server goes on"
 
 test("the mirror's disk full, then read-only: nothing acknowledged that is not there, said, and mended by itself", async (t) => {
 	if (!canMountSmallDisk()) return t.skip("no tmpfs can be mounted in a namespace here");
-	await using pair = await createPair({ settings: quick });
+	await using pair = await createPair({ ...quickly });
 	const { b } = pair;
 	await using disk = await SmallDisk.mount(b, "redolog", "300k");
 	const isSaid = (what: RegExp) =>

@@ -8,14 +8,14 @@ import {
 	caughtUp,
 	deliver,
 	liveSyncd,
-	quick,
+	quickly,
 	redoState,
 	replayed,
 	someone,
 } from "./support.ts";
 
 test("a new account gets mail within the second: its mailbox and mail are on the mirror (LDAP first)", async () => {
-	await using pair = await createPair({ ldap: true, settings: quick });
+	await using pair = await createPair({ ldap: true, ...quickly });
 	await liveSyncd(pair.b, "start");
 	for (let i = 0; i < 4; i++) {
 		const mail = `newcomer${i}@example.net`;
@@ -31,7 +31,7 @@ test("a new account gets mail within the second: its mailbox and mail are on the
 });
 
 test("mail to five, cut by a rollover before each of its links in turn, reaches all five", async () => {
-	await using pair = await createPair({ ldap: true, accounts: 5, settings: quick });
+	await using pair = await createPair({ ldap: true, accounts: 5, ...quickly });
 	await liveSyncd(pair.b, "start");
 	const five = [1, 2, 3, 4, 5].map(mailOf);
 	for (let link = 0; link < 5; link++) {
@@ -48,7 +48,7 @@ test("mail to five, cut by a rollover before each of its links in turn, reaches 
 });
 
 test("operations that stay open over rollovers, slices and a stop arrive once, and aborted ones never", async () => {
-	await using pair = await createPair({ ldap: true, accounts: 5, settings: quick });
+	await using pair = await createPair({ ldap: true, accounts: 5, ...quickly });
 	const { a, b } = pair;
 	await liveSyncd(b, "start");
 	// In mailboxes of their own: a mailbox is locked while one of its transactions is open.

@@ -16,6 +16,7 @@ import {
 	holds,
 	liveSyncd,
 	quick,
+	quickly,
 	redologs,
 	someone,
 } from "./support.ts";
@@ -35,7 +36,7 @@ async function refused(host: Host, code: string): Promise<string> {
 }
 
 test("invariant 7: start on the live server, and where the peer is not live, changes nothing and says why", async () => {
-	await using pair = await createPair({ settings: quick });
+	await using pair = await createPair({ ...quickly });
 	const { a, b } = pair;
 	await deliver(pair, 3);
 	assert.match(await refused(a, "is-live"), /mailboxd does not run on 127\.0\.0\.2/);
@@ -45,7 +46,7 @@ test("invariant 7: start on the live server, and where the peer is not live, cha
 });
 
 test("invariant 7: both servers as mirror, both live: refused", async () => {
-	await using pair = await createPair({ settings: quick });
+	await using pair = await createPair({ ...quickly });
 	const { a, b } = pair;
 	await b.startZimbra();
 	assert.match(await refused(b, "is-live"), /both serve mail/);
@@ -58,7 +59,7 @@ test("invariant 7: both servers as mirror, both live: refused", async () => {
 });
 
 test("beside a live_syncd of 2011 on the same server: refused", async () => {
-	await using pair = await createPair({ settings: quick });
+	await using pair = await createPair({ ...quickly });
 	const { b } = pair;
 	mkdirSync(b.path("live_sync/old"));
 	writeFileSync(b.path("live_sync/old/live_syncd"), "sleep 60; :\n");
@@ -70,7 +71,7 @@ test("beside a live_syncd of 2011 on the same server: refused", async () => {
 });
 
 test("wrong host key, no host key, wrong key: refused, with the command that mends it", async () => {
-	await using pair = await createPair({ settings: quick });
+	await using pair = await createPair({ ...quickly });
 	const { a, b } = pair;
 	const knownHosts = b.path("live_sync/known_hosts");
 	const right = readFileSync(knownHosts, "utf8");
@@ -88,7 +89,7 @@ test("wrong host key, no host key, wrong key: refused, with the command that men
 });
 
 test("without an initial copy, or with an unclean one, start says what to do", async () => {
-	await using pair = await createPair({ settings: quick });
+	await using pair = await createPair({ ...quickly });
 	const { a, b } = pair;
 	const log = b.path("redolog/redo.log");
 	renameSync(log, `${log}.away`);
@@ -99,7 +100,7 @@ test("without an initial copy, or with an unclean one, start says what to do", a
 });
 
 test("an installation of several servers: start refuses, and names the other ones", async () => {
-	await using pair = await createPair({ settings: quick });
+	await using pair = await createPair({ ...quickly });
 	const { a, b } = pair;
 	const file = a.path(accountFile);
 	const directory = JSON.parse(readFileSync(file, "utf8")) as AccountFile;
@@ -120,6 +121,7 @@ test("an installation of several servers: start refuses, and names the other one
 test("a disk that is all but full: start refuses, names the directory and what a copy of LDAP takes", async (t) => {
 	await using pair = await createPair({
 		ldap: { writemap: true, entries: 300 },
+		...quickly,
 		settings: { ...quick, disk_floor: "900T" },
 	});
 	const { b } = pair;
@@ -146,7 +148,7 @@ test("a disk that is all but full: start refuses, names the directory and what a
 });
 
 test("position file lost: start refuses rather than skip or repeat", async () => {
-	await using pair = await createPair({ settings: quick });
+	await using pair = await createPair({ ...quickly });
 	const { b } = pair;
 	const loop = b.spawnLiveSyncd("loop", "redo");
 	await deliver(pair, 2);
@@ -158,7 +160,7 @@ test("position file lost: start refuses rather than skip or repeat", async () =>
 });
 
 test("admin starts Zimbra on the mirror without stop: the loops withdraw, mailboxd is untouched", async () => {
-	await using pair = await createPair({ ldap: true, settings: quick });
+	await using pair = await createPair({ ldap: true, ...quickly });
 	const { b } = pair;
 	await liveSyncd(b, "start");
 	await deliver(pair, 5);
@@ -175,7 +177,7 @@ test("admin starts Zimbra on the mirror without stop: the loops withdraw, mailbo
 });
 
 test("a loop that withdraws says why, also where it cannot publish that", async () => {
-	await using pair = await createPair({ settings: quick });
+	await using pair = await createPair({ ...quickly });
 	const { b } = pair;
 	const loop = b.spawnLiveSyncd("loop", "redo");
 	await deliver(pair, 1);
@@ -193,7 +195,7 @@ test("a loop that withdraws says why, also where it cannot publish that", async 
 });
 
 test("invariant 6: history of our own is described, and put aside only by the explicit flag", async () => {
-	await using pair = await createPair({ ldap: true, settings: quick });
+	await using pair = await createPair({ ldap: true, ...quickly });
 	const { a, b } = pair;
 	// As the page of 2011 tells: start Zimbra on the copy, to see that it works. And somebody used it.
 	await b.startZimbra();
@@ -225,7 +227,7 @@ async function switchOver({ from, to }: { from: Host; to: Host }): Promise<void>
 }
 
 test("roles there and back again, and there once more: every operation once, the stores equal", async () => {
-	await using pair: Pair = await createPair({ ldap: true, settings: quick });
+	await using pair: Pair = await createPair({ ldap: true, ...quickly });
 	const { a, b } = pair;
 	let [live, mirror] = [a, b];
 	for (let turn = 0; turn < 3; turn++) {

@@ -12,12 +12,13 @@ import {
 	deliver,
 	liveSyncd,
 	quick,
+	quickly,
 	redoState,
 	someone,
 } from "./support.ts";
 
 test("stop says that operations failed, those of the loop and its own, and where they are kept", async () => {
-	await using pair = await createPair({ ldap: true, settings: quick });
+	await using pair = await createPair({ ldap: true, ...quickly });
 	const { b } = pair;
 	await liveSyncd(b, "start");
 	b.replayFaults({ failOpcode: op.createMessage });
@@ -32,7 +33,7 @@ test("stop says that operations failed, those of the loop and its own, and where
 });
 
 test("stop says that mail of an account which is not in LDAP here was set aside", async () => {
-	await using pair = await createPair({ ldap: true, settings: quick });
+	await using pair = await createPair({ ldap: true, ...quickly });
 	const { a, b } = pair;
 	await liveSyncd(b, "start");
 	await deliver(pair, 1);
@@ -48,7 +49,7 @@ test("stop says that mail of an account which is not in LDAP here was set aside"
 });
 
 test("stop without anything kept back says nothing of it", async () => {
-	await using pair = await createPair({ ldap: true, settings: quick });
+	await using pair = await createPair({ ldap: true, ...quickly });
 	const { b } = pair;
 	await liveSyncd(b, "start");
 	await deliver(pair, 2);
@@ -59,6 +60,7 @@ test("stop without anything kept back says nothing of it", async () => {
 test("mysql or ldap do not start: stop says which command to run, and not to start Zimbra; then it goes on", async () => {
 	await using pair = await createPair({
 		ldap: true,
+		...quickly,
 		settings: { ...quick, replay_interval: "1h" },
 	});
 	const { a, b } = pair;
@@ -80,7 +82,7 @@ test("mysql or ldap do not start: stop says which command to run, and not to sta
 
 for (const missing of ["ldap", "redo"] as const) {
 	test(`start where only the ${missing} loop is missing starts that one, and leaves the other alone`, async () => {
-		await using pair = await createPair({ ldap: true, settings: quick });
+		await using pair = await createPair({ ldap: true, ...quickly });
 		const { b } = pair;
 		const other = missing === "ldap" ? "redo" : "ldap";
 		await liveSyncd(b, "start");

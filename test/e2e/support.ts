@@ -17,6 +17,12 @@ export const quick = {
 	ldap_interval: "500ms",
 } as const;
 
+/** A pair for which `stop` need not wait for long either, since Zimbra's start looks back less far. */
+export const quickly = {
+	settings: quick,
+	zimbraSettings: { zimbraRedoLogCrashRecoveryLookbackSec: "2" },
+} as const;
+
 /** Runs live-syncd on a host and gives what it printed; fails unless it exits with `code`. */
 export async function liveSyncd(host: Host, words: string, code = 0): Promise<string> {
 	const result = await host.liveSyncd(...words.split(" "));

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { LdapState, RedoState } from "../../src/formats/state.ts";
-import { reportStatus, statusCode } from "../../src/formats/status-report.ts";
+import { ldapAges, reportStatus, statusCode } from "../../src/formats/status-report.ts";
 
 const at = { wall: 0, monotonic: 0, bootId: "b" };
 const redo: RedoState = {
@@ -41,6 +41,7 @@ const facts = (redoPid: number | undefined, ldapPid: number | undefined) => ({
 	ldap: { pid: ldapPid, state: ldap, ageMs: 300 },
 	heardAgeMs: 400,
 	ldapHeardAgeMs: 700,
+	ldapAgesMs: {},
 });
 
 test("exit codes are those of the 2011 script: 0 both loops, 1 one of them, 3 none", () => {
@@ -66,6 +67,7 @@ test("invariant 9: what is not known is said as unknown, what is old is said to 
 		ldap: { pid: undefined, state: undefined, ageMs: undefined },
 		heardAgeMs: undefined,
 		ldapHeardAgeMs: undefined,
+		ldapAgesMs: {},
 	});
 	assert.match(report, /live end {2}unknown, the live server was not heard of/);
 	assert.match(report, /flushed {3}unknown, lag unknown/);
@@ -83,6 +85,7 @@ test("invariant 9: a loop that runs and of which nothing is known does not look 
 		ldap: ofAnEarlierOne,
 		heardAgeMs: undefined,
 		ldapHeardAgeMs: undefined,
+		ldapAgesMs: {},
 	});
 	for (const name of ["redo log ", "ldap     "]) {
 		assert.match(report, new RegExp(`^${name} unknown: the loop has published nothing yet`, "m"));
@@ -117,7 +120,7 @@ test("each problem stands there with its weight, its code and what to do", () =>
 	);
 });
 
-test("invariant 9: LDAP is told with ids and times: in use, checked and not in use, on the live server and how long ago that was heard", () => {
+test("invariant 9: LDAP is told with ids, times and ages: in use, checked and not in use, on the live server and how long ago that was heard", () => {
 	const copy = (id: string, number: number, takenAt: number) => ({
 		id,
 		transactionIds: { "mdb/db": number },
@@ -132,12 +135,16 @@ test("invariant 9: LDAP is told with ids and times: in use, checked and not in u
 		installed,
 		staged: copy("two", 41, 1000),
 		changeSeen: { transactionIds: { "mdb/db": 42 }, at: 2000 },
+		liveClock: 4000,
 	};
-	const held = { ...facts(7, 8), ldap: { pid: 8, state, ageMs: 1 } };
+	const ldapAgesMs = ldapAges(state, 700);
+	assert.deepEqual(ldapAgesMs, { installed: 4700, staged: 3700, changeSeen: 2700 });
+	assert.deepEqual(ldapAges(state, undefined), {}, "nothing was heard, so nothing is old or new");
+	const held = { ...facts(7, 8), ldap: { pid: 8, state, ageMs: 1 }, ldapAgesMs };
 	assert.deepEqual(ldapRows(reportStatus(held)), [
-		"ldap      watching; copy of 1970-01-01T00:00:00.000Z, 12 entries, mdb/db transaction 40",
-		"ldap next copy of 1970-01-01T00:00:01.000Z, 12 entries, mdb/db transaction 41, checked and not in use",
-		"ldap live mdb/db transaction 42, seen 1970-01-01T00:00:02.000Z, heard 0.7 s ago",
+		"ldap      watching; copy of 1970-01-01T00:00:00.000Z (4.7 s ago), 12 entries, mdb/db transaction 40",
+		"ldap next copy of 1970-01-01T00:00:01.000Z (3.7 s ago), 12 entries, mdb/db transaction 41, checked and not in use",
+		"ldap live mdb/db transaction 42, seen 1970-01-01T00:00:02.000Z (2.7 s ago), heard 0.7 s ago",
 	]);
 	const same = { ...held, ldap: { pid: 8, state: { ...state, staged: installed }, ageMs: 1 } };
 	assert.doesNotMatch(reportStatus(same), /ldap next/);

@@ -15,6 +15,7 @@ export class LdapStatus {
 	#changeSeen: LdapState["changeSeen"];
 	#changedTo: LdapMark | undefined;
 	#heardAt: Moment | undefined;
+	#liveClock: number | undefined;
 	#staged: LdapSnapshot | undefined;
 	#installed: LdapSnapshot | undefined;
 	#coverage: Coverage | undefined;
@@ -60,6 +61,7 @@ export class LdapStatus {
 	/** What the live directory is now; an unchanged one moves the coverage on. */
 	heard(look: LdapLook): void {
 		this.#heardAt = now();
+		this.#liveClock = look.clock;
 		if (this.#changedTo === undefined || !sameData(this.#changedTo, look)) {
 			this.#changedTo = look;
 			this.#changeSeen = { transactionIds: look.transactionIds, at: look.clock };
@@ -78,6 +80,7 @@ export class LdapStatus {
 			peer: this.#peer,
 			changeSeen: this.#changeSeen,
 			heardAt: this.#heardAt,
+			liveClock: this.#liveClock,
 			staged: this.#staged,
 			installed: this.#installed,
 			coverage: this.#coverage,

@@ -15,7 +15,9 @@ const endings = ["SIGTERM", "SIGINT", "SIGHUP"] as const;
 export async function foreground(config: Config): Promise<number> {
 	const loops: ChildProcess[] = [];
 	const codes: Promise<number>[] = [];
+	let ending = false;
 	const endAll = () => {
+		ending = true;
 		for (const loop of loops) loop.kill("SIGTERM");
 	};
 	await becomeMirror(config, {}, async (missing) => {
@@ -27,6 +29,8 @@ export async function foreground(config: Config): Promise<number> {
 		for (const signal of endings) process.on(signal, endAll);
 		const [file = "", ...words] = ownCommand();
 		for (const name of missing) {
+			// The one before has ended, or this process was told to: nobody would end the next one.
+			if (ending) return;
 			const command = [...words, "--config", config.base.config, "loop", name, "--terminal"];
 			const loop = spawn(file, command, { stdio: ["ignore", "inherit", "inherit"] });
 			loops.push(loop);

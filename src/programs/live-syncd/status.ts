@@ -1,6 +1,6 @@
 import { hasCode } from "../../errors.ts";
 import type { LdapState, RedoState } from "../../formats/state.ts";
-import { reportStatus, statusCode } from "../../formats/status-report.ts";
+import { ldapAges, reportStatus, statusCode } from "../../formats/status-report.ts";
 import { ageOf } from "../../services/clock.ts";
 import { readPidFile } from "../../services/pid-file.ts";
 import { readPublished } from "../../services/publish.ts";
@@ -22,11 +22,13 @@ export async function status(options: {
 		readPublished<RedoState>(base.stateRedo, 1),
 		readPublished<LdapState>(base.stateLdap, 1),
 	]);
+	const ldapHeardAgeMs = ldap?.heardAt && ageOf(ldap.heardAt);
 	const facts = {
 		redo: { pid: redoProcess?.pid, state: redo, ageMs: redo && ageOf(redo.at) },
 		ldap: { pid: ldapProcess?.pid, state: ldap, ageMs: ldap && ageOf(ldap.at) },
 		heardAgeMs: redo?.heardAt && ageOf(redo.heardAt),
-		ldapHeardAgeMs: ldap?.heardAt && ageOf(ldap.heardAt),
+		ldapHeardAgeMs,
+		ldapAgesMs: ldapAges(ldap, ldapHeardAgeMs),
 	};
 	const code = statusCode(facts);
 	const report = options.json ? `${JSON.stringify({ code, ...facts })}\n` : reportStatus(facts);
