@@ -27,6 +27,7 @@ export type RefusalCode =
 	| "old-agent"
 	| "peer-not-live"
 	| "position-lost"
+	| "redolog-elsewhere"
 	| "replay-stopped"
 	| "server-id"
 	| "several-servers"

@@ -108,6 +108,33 @@ export function judgeRedoSettings(peer: string, settings: RedoSettings): Refusal
 	return undefined;
 }
 
+/**
+ * A redo log that Zimbra keeps elsewhere is not followed, and what lies where it is looked for may be
+ * an old one.
+ * @param home zimbra_home, the same on both servers
+ */
+export function judgeLogPlaces(
+	peer: string,
+	home: string,
+	{ logPath, archiveDirectory }: RedoSettings,
+): Refusal | undefined {
+	const places = [
+		["zimbraRedoLogLogPath", logPath, "redolog/redo.log"],
+		["zimbraRedoLogArchiveDir", archiveDirectory, "redolog/archive"],
+	] as const;
+	for (const [attribute, place, shipped] of places) {
+		if (place === undefined) continue;
+		const plain = place.replace(/\/+$/, "");
+		if (plain === shipped || plain === `${home}/${shipped}`) continue;
+		return new Refusal(
+			"redolog-elsewhere",
+			`${peer} has ${attribute} ${place}; live-syncd follows the redo log in ${home}/redolog only`,
+			`on ${peer}: zmprov mcf ${attribute} ${shipped} (ms SERVER instead of mcf if it is set for the server); with Zimbra stopped, move what lies in ${place} to ${home}/${shipped}, or make that a link to another disk; then zmcontrol start`,
+		);
+	}
+	return undefined;
+}
+
 /** A mirror of one server is no mirror of an installation of several. */
 export function judgeServers(
 	peer: string,

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import {
+	judgeLogPlaces,
 	judgePeer,
 	judgeRedoSettings,
 	judgeRoom,
@@ -109,4 +110,23 @@ test("a file system that is all but full is refused; what shares it is counted t
 	assert.equal(judge(redolog, { ...base, freeBytes: gib }), undefined);
 	assert.equal(judgeRoom([redolog, base, ldap], gib + 1)?.code, "disk-space");
 	assert.equal(judgeRoom([{ ...redolog, freeBytes: 0 }], 0), undefined);
+});
+
+test("a redo log that Zimbra keeps elsewhere is not followed", () => {
+	const judge = (settings: Parameters<typeof judgeLogPlaces>[2]) =>
+		judgeLogPlaces("a", "/opt/zimbra", settings);
+	assert.equal(judge({}), undefined);
+	assert.equal(
+		judge({ logPath: "redolog/redo.log", archiveDirectory: "redolog/archive" }),
+		undefined,
+	);
+	const absolute = {
+		logPath: "/opt/zimbra/redolog/redo.log",
+		archiveDirectory: "/opt/zimbra/redolog/archive/",
+	};
+	assert.equal(judge(absolute), undefined);
+	const moved = judge({ logPath: "redolog/redo.log", archiveDirectory: "/data/archive" });
+	assert.equal(moved?.code, "redolog-elsewhere");
+	assert.match(moved?.hint ?? "", /mcf zimbraRedoLogArchiveDir redolog\/archive/);
+	assert.match(judge({ logPath: "/data/redo.log" })?.message ?? "", /zimbraRedoLogLogPath \/data/);
 });

@@ -9,12 +9,17 @@ export type RedoSettings = {
 	readonly deleteOnRollover?: boolean | undefined;
 	/** zimbraRedoLogCrashRecoveryLookbackSec */
 	readonly crashRecoveryLookbackSeconds?: number | undefined;
+	/** zimbraRedoLogLogPath, zimbraRedoLogArchiveDir: a relative one begins at zimbra_home */
+	readonly logPath?: string | undefined;
+	readonly archiveDirectory?: string | undefined;
 };
 
 export const redoAttributes = [
 	"zimbraRedoLogEnabled",
 	"zimbraRedoLogDeleteOnRollover",
 	"zimbraRedoLogCrashRecoveryLookbackSec",
+	"zimbraRedoLogLogPath",
+	"zimbraRedoLogArchiveDir",
 ] as const;
 
 /** Reads what `zmprov gs SERVER ATTRIBUTE …` prints: a comment, and `name: value` lines. */
@@ -27,6 +32,8 @@ export function readRedoAttributes(output: string): RedoSettings {
 		enabled: flag(find("zimbraRedoLogEnabled")),
 		deleteOnRollover: flag(find("zimbraRedoLogDeleteOnRollover")),
 		crashRecoveryLookbackSeconds: isCount(seconds) ? seconds : undefined,
+		logPath: find("zimbraRedoLogLogPath"),
+		archiveDirectory: find("zimbraRedoLogArchiveDir"),
 	};
 }
 
@@ -46,13 +53,22 @@ export function parseZimbraSettings(text: string): ZimbraSettings | undefined {
 	const value = parseJson(line ?? "");
 	if (!isRecord(value) || !isRecord(value.settings)) return undefined;
 	const { enabled, deleteOnRollover, crashRecoveryLookbackSeconds } = value.settings;
+	const { logPath, archiveDirectory } = value.settings;
 	if (!isOptionalFlag(enabled) || !isOptionalFlag(deleteOnRollover)) return undefined;
+	if (!isOptionalText(logPath) || !isOptionalText(archiveDirectory)) return undefined;
 	if (crashRecoveryLookbackSeconds !== undefined && !isCount(crashRecoveryLookbackSeconds)) {
 		return undefined;
 	}
 	const { otherStores } = value;
 	if (!Array.isArray(otherStores) || !otherStores.every(isServer)) return undefined;
-	return { redo: { enabled, deleteOnRollover, crashRecoveryLookbackSeconds }, otherStores };
+	const redo = {
+		enabled,
+		deleteOnRollover,
+		crashRecoveryLookbackSeconds,
+		logPath,
+		archiveDirectory,
+	};
+	return { redo, otherStores };
 }
 
 const isServer = (value: unknown): value is ZimbraServer =>
@@ -60,6 +76,9 @@ const isServer = (value: unknown): value is ZimbraServer =>
 	typeof value.name === "string" &&
 	Array.isArray(value.services) &&
 	value.services.every((each) => typeof each === "string");
+
+const isOptionalText = (value: unknown): value is string | undefined =>
+	value === undefined || typeof value === "string";
 
 const isOptionalFlag = (value: unknown): value is boolean | undefined =>
 	value === undefined || typeof value === "boolean";

@@ -2,7 +2,12 @@ import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Refusal } from "../../errors.ts";
-import { judgePeer, judgeRedoSettings, judgeServers } from "../../formats/guards.ts";
+import {
+	judgeLogPlaces,
+	judgePeer,
+	judgeRedoSettings,
+	judgeServers,
+} from "../../formats/guards.ts";
 import type { ZimbraSettings } from "../../formats/protocol/zimbra-settings.ts";
 import type { Role } from "../../formats/role.ts";
 import type { LdapState, RedoState } from "../../formats/state.ts";
@@ -30,6 +35,8 @@ import { takeTurn } from "./turn.ts";
 export type StartOptions = { readonly setAsideOwnHistory?: boolean };
 
 const upMs = 30_000;
+/** Either server may have to read a redo log of 4 GiB first, from a slow disk. A silent link ends sooner. */
+const historyMs = 30 * 60_000;
 
 /** `live-syncd start`: returns when both loops are up, or says why not, having changed nothing. */
 export async function start(config: Config, options: StartOptions): Promise<number> {
@@ -112,11 +119,8 @@ async function refuseBesideScriptOf2011(config: Config): Promise<void> {
 
 async function passGuards(config: Config, options: StartOptions, log: Logger): Promise<void> {
 	const { base } = config;
-	const deadline = AbortSignal.timeout(
-		2 * (config.settings.connect_timeout + config.settings.command_timeout),
-	);
 	try {
-		const local = await checkGuards(config, options, log, deadline);
+		const local = await checkGuards(config, options, log);
 		await establishReplayed(config, local.identity.timeline);
 		const role = await readRole(base.role);
 		await writeRole(base.role, {
@@ -131,13 +135,9 @@ async function passGuards(config: Config, options: StartOptions, log: Logger): P
 	}
 }
 
-async function checkGuards(
-	config: Config,
-	options: StartOptions,
-	log: Logger,
-	signal: AbortSignal,
-): Promise<LocalLog> {
+async function checkGuards(config: Config, options: StartOptions, log: Logger): Promise<LocalLog> {
 	const { base, settings, remoteAddress } = config;
+	const signal = AbortSignal.timeout(2 * (settings.connect_timeout + settings.command_timeout));
 	const role = await readRole(base.role);
 	const mailboxd = await makeMailboxd({ run: makeRun(settings), config }).process();
 	const askedAt = Date.now();
@@ -157,16 +157,21 @@ async function checkGuards(
 	};
 	const refusal =
 		judgePeer(facts, hello) ??
-		judgeSettings(remoteAddress, await askSettings(config, signal)) ??
+		judgeSettings(config, await askSettings(config, signal)) ??
 		(mailboxd === undefined ? undefined : bothLive(config, mailboxd));
 	if (refusal !== undefined) throw refusal;
 	await checkRoom(config, role, log);
 	const setAside = options.setAsideOwnHistory === true;
-	return await checkHistory(config, role, setAside, log, signal);
+	return await checkHistory(config, role, setAside, log, AbortSignal.timeout(historyMs));
 }
 
-const judgeSettings = (peer: string, { redo, otherStores }: ZimbraSettings): Refusal | undefined =>
-	judgeServers(peer, otherStores) ?? judgeRedoSettings(peer, redo);
+const judgeSettings = (
+	{ remoteAddress: peer, zimbra }: Config,
+	{ redo, otherStores }: ZimbraSettings,
+): Refusal | undefined =>
+	judgeServers(peer, otherStores) ??
+	judgeRedoSettings(peer, redo) ??
+	judgeLogPlaces(peer, zimbra.home, redo);
 
 /**
  * Refuses a new mirror on a disk that is all but full. One that has followed before goes on: the redo

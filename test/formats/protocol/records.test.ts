@@ -70,9 +70,17 @@ test("the redo log settings are read from what zmprov prints", () => {
 		"zimbraRedoLogDeleteOnRollover: FALSE",
 		"zimbraRedoLogEnabled: TRUE",
 		"zimbraRedoLogCrashRecoveryLookbackSec: 10",
+		"zimbraRedoLogLogPath: redolog/redo.log",
+		"zimbraRedoLogArchiveDir: /data/archive",
 		"",
 	].join("\n");
-	const settings = { enabled: true, deleteOnRollover: false, crashRecoveryLookbackSeconds: 10 };
+	const settings = {
+		enabled: true,
+		deleteOnRollover: false,
+		crashRecoveryLookbackSeconds: 10,
+		logPath: "redolog/redo.log",
+		archiveDirectory: "/data/archive",
+	};
 	assert.deepEqual(readRedoAttributes(output), settings);
 	for (const otherStores of [[], [{ name: "mbox2.example.net", services: ["mailbox"] }]]) {
 		const answer = { redo: settings, otherStores };
@@ -85,6 +93,8 @@ test("a setting that zmprov does not print is unknown", () => {
 		enabled: undefined,
 		deleteOnRollover: undefined,
 		crashRecoveryLookbackSeconds: undefined,
+		logPath: undefined,
+		archiveDirectory: undefined,
 	};
 	assert.deepEqual(readRedoAttributes("ERROR: service.FAILURE\n"), unknown);
 	const answer = { redo: unknown, otherStores: [] };

@@ -195,7 +195,13 @@ test("settings tells the redo log settings and the other servers, or why it cann
 esac`,
 	);
 	assert.deepEqual(parseZimbraSettings((await server.ask("settings")).stdout), {
-		redo: { enabled: true, deleteOnRollover: true, crashRecoveryLookbackSeconds: undefined },
+		redo: {
+			enabled: true,
+			deleteOnRollover: true,
+			crashRecoveryLookbackSeconds: undefined,
+			logPath: undefined,
+			archiveDirectory: undefined,
+		},
 		otherStores: [{ name: "mbox2.example.net", services: ["mailbox"] }],
 	});
 	await server.script("zmprov", "echo 'ERROR: service.FAILURE (system failure)' >&2; exit 2");
