@@ -65,7 +65,7 @@ export async function takeLock(lock: string, options: LockOptions): Promise<Held
 		if (!held) return;
 		held = false;
 		await rename(ownerFile(lock), claim);
-		failPoint("lock:before-removal");
+		failPoint(`${basename(lock)}:before-removal`);
 		await rmdir(lock);
 		await rm(claim, { force: true });
 	};
@@ -138,7 +138,7 @@ async function tryToTake(
 		await rm(claim, { force: true });
 		throw error;
 	}
-	failPoint("lock:made");
+	failPoint(`${basename(lock)}:made`);
 	try {
 		await rename(claim, ownerFile(lock));
 	} catch (error) {
@@ -210,7 +210,7 @@ async function takeOver(lock: string, judge: Judge): Promise<Removal> {
 		// The record goes first, or it would be the next holder's that is removed.
 		const record = `${claimPrefix(lock)}${owner?.process.pid ?? 0}.dead`;
 		await rename(ownerFile(lock), record).catch(unlessMissing);
-		failPoint("lock:before-takeover");
+		failPoint(`${basename(lock)}:before-takeover`);
 		await rmdir(lock);
 		for (const { file, alive } of await claimsOf(lock)) if (!alive) await rm(file, { force: true });
 		return { removed: true, owner };

@@ -70,7 +70,7 @@ test("the mirror process killed with SIGKILL at arbitrary moments: start simply 
 	assert.deepEqual(compareStores(await a.dumpStore(), await b.dumpStore()), []);
 });
 
-for (const moment of ["lock:made", "lock:before-removal"]) {
+for (const moment of ["live_sync.lock:made", "live_sync.lock:before-removal"]) {
 	test(`a loop killed at ${moment}, the lock directory standing there: start goes on, replay and LDAP too`, async () => {
 		await using pair = await createPair({ ldap: true, ...quickly });
 		const { a, b } = pair;

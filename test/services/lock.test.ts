@@ -107,13 +107,13 @@ test("a lock whose holder was killed, but not what it had started, is not taken 
 	await (await takeLock(at.lock, options({ timeoutMs: 5000 }))).release();
 });
 
-for (const point of ["lock:made", "lock:before-removal", "lock:before-takeover"]) {
+for (const point of ["made", "before-removal", "before-takeover"]) {
 	test(`a lock whose holder was killed at ${point} is taken over, and by nobody beside who has it then`, async () => {
 		using at = place();
-		if (point === "lock:before-takeover") await dieAt("holding", at.lock);
-		await dieAt(point, at.lock);
+		if (point === "before-takeover") await dieAt("holding", at.lock);
+		await dieAt(`live_sync.lock:${point}`, at.lock);
 		assert.ok(existsSync(at.lock), "it died while the lock existed");
-		const patience = point === "lock:before-takeover" ? 20_000 : 5000;
+		const patience = point === "before-takeover" ? 20_000 : 5000;
 		const held = await takeLock(at.lock, options({ timeoutMs: patience }));
 		await assert.rejects(takeLock(at.lock, options({ timeoutMs: 300 })), /held by process/);
 		await held.release();
