@@ -1,37 +1,39 @@
 import assert from "node:assert/strict";
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { test } from "node:test";
-import ssh2, { type ParsedKey } from "ssh2";
+import { after, test } from "node:test";
+import ssh2 from "ssh2";
 import { Refusal } from "../../../src/errors.ts";
 import { parseSettings } from "../../../src/formats/settings/parse.ts";
 import type { Config } from "../../../src/services/config.ts";
 import { basePaths, zimbraPaths } from "../../../src/services/paths.ts";
 import { connect } from "../../../src/services/ssh/connect.ts";
+import { makeKey } from "../../pair/sshd.ts";
 
-const makeKey = () => ssh2.utils.generateKeyPairSync("ed25519");
-const hostKey = makeKey();
-const blobOf = (key: string): string => {
-	const parsed = ssh2.utils.parseKey(key) as ParsedKey;
-	return parsed.getPublicSSH().toString("base64");
+const keys = mkdtempSync(join(tmpdir(), "connect-keys-"));
+after(() => rmSync(keys, { recursive: true }));
+const newKey = (name: string) => {
+	const path = join(keys, name);
+	return { path, line: makeKey(path, name) };
 };
+const hostKey = newKey("host");
+const otherKey = newKey("other");
+const ownKey = newKey("own");
 
 /** An sshd that lets everybody in, and what a mirror with that known_hosts makes of it. */
 async function connectWith(lines: (name: string) => string): Promise<unknown> {
 	const directory = mkdtempSync(join(tmpdir(), "connect-"));
-	const server = new ssh2.Server({ hostKeys: [hostKey.private] }, (client) => {
+	const server = new ssh2.Server({ hostKeys: [readFileSync(hostKey.path)] }, (client) => {
 		client.on("authentication", (asked) => asked.accept()).on("error", () => undefined);
 	});
 	try {
 		await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
 		const base = basePaths(directory);
 		mkdirSync(base.base, { recursive: true });
-		const key = join(directory, "key");
-		writeFileSync(key, makeKey().private);
 		const { port } = server.address() as { port: number };
 		const { settings } = parseSettings(
-			`server1="127.0.0.1"\nserver2="127.0.0.2"\nssh_port="${port}"\nssh_key="${key}"\n`,
+			`server1="127.0.0.1"\nserver2="127.0.0.2"\nssh_port="${port}"\nssh_key="${ownKey.path}"\n`,
 			{ base_dir: base.base },
 		);
 		assert.ok(settings);
@@ -55,8 +57,8 @@ async function connectWith(lines: (name: string) => string): Promise<unknown> {
 	}
 }
 
-const pinned = (name: string) => `${name} ssh-ed25519 ${blobOf(hostKey.private)}\n`;
-const other = (name: string) => `${name} ssh-ed25519 ${blobOf(makeKey().private)}\n`;
+const pinned = (name: string) => `${name} ${hostKey.line}\n`;
+const other = (name: string) => `${name} ${otherKey.line}\n`;
 const otherKind = (name: string) => `${name} ecdsa-sha2-nistp256 AAAA\n`;
 
 for (const [what, lines] of [
