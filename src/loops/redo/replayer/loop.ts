@@ -20,6 +20,7 @@ import { readReplayed, writeReplayed } from "./position.ts";
 import type { Replayer, ReplayerParts, ReplayResult } from "./replayer.ts";
 import { outliveOrphan } from "./run.ts";
 import { refuseBesideMailboxd } from "./services.ts";
+import { nameAtRisk } from "./settle.ts";
 
 const pollMs = 1000;
 const stoppedPollMs = 10_000;
@@ -139,11 +140,6 @@ class ReplayLoop implements Replayer {
 		await using opened = await openFlushedLogs(config, position);
 		const current = opened.logs.find((each) => sameLog(each.identity, identity));
 		if (current === undefined) return;
-		// A run of which nobody knows the end may have executed what is cut: as if it had.
-		if (record !== undefined && recordToo) {
-			const rewound = rewind(record.next, current, offset);
-			await writeRunRecord(config, { ...record, next: rewound.position });
-		}
 		const rewound = rewind(position, current, offset);
 		if (rewound.lost.length > 0) {
 			throw new Refusal(
@@ -154,6 +150,14 @@ class ReplayLoop implements Replayer {
 					.join(", ")}`,
 				"nothing was changed; this mirror has history of its own: docs/runbooks.md, divergence",
 			);
+		}
+		if (record !== undefined && recordToo) {
+			// It began behind the cut and is forgotten with that; what it did is still not known.
+			const forgotten = rewound.position !== position && record.report === undefined;
+			if (forgotten) await nameAtRisk(this.#parts, position, record);
+			// A run of which nobody knows the end may have executed what is cut: as if it had.
+			const next = rewind(record.next, current, offset).position;
+			await writeRunRecord(config, { ...record, next });
 		}
 		if (rewound.position === position) return;
 		await writeReplayed(config, rewound.position);

@@ -102,7 +102,7 @@ async function keepFailed(
 }
 
 /** Names all that the run was given; stored blobs show nowhere and do no harm. */
-async function nameAtRisk(
+export async function nameAtRisk(
 	parts: ReplayerParts,
 	from: ReplayedPosition,
 	record: RunRecord,

@@ -9,10 +9,12 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
+import { listKept } from "../../../../src/loops/redo/replayer/kept-operations.ts";
 import { lookbackEndsAt } from "../../../../src/loops/redo/replayer/look-back.ts";
 import { readReplayed } from "../../../../src/loops/redo/replayer/position.ts";
 import { takeLock } from "../../../../src/services/lock.ts";
 import { ProvenanceFile } from "../../../../src/services/redolog/provenance.ts";
+import { readRunRecord, writeRunRecord } from "../../../../src/services/zimbra/run-record.ts";
 import { accountFile } from "../../../pair/store/accounts.ts";
 import { until } from "../../../pair/until.ts";
 import { type Mirror, makeMirror, replayedAt, users } from "./mirror.ts";
@@ -149,6 +151,35 @@ test("live cut below what was replayed: what it commits again is left out, once 
 	assert.equal((await mirror.follow()).kind, "up to date");
 	assert.deepEqual(mirror.notOnce(), []);
 	assert.equal((await readReplayed(mirror.config)).executed.length, 0);
+});
+
+test("live cut below where a run began whose loop has died: what that run was given is named", async () => {
+	await using mirror = await makeMirror();
+	const { a, b } = mirror.pair;
+	const open = await a.mailbox.begin({ to: [user1] });
+	const before = await a.mailbox.position();
+	await open.commit();
+	await mirror.follow();
+	await a.mailbox.deliver({ to: [user2] });
+	mirror.ship();
+	b.replayFaults({ dieAfter: 1 });
+	await mirror.replayer.replay({ upTo: "everything", signal });
+	b.replayFaults({});
+	// As the loop that died in the run would have left it: nothing is judged and nothing named yet.
+	const { report: _, ...record } = (await readRunRecord(mirror.config)) ?? assert.fail();
+	const running = { ...record, phase: "running", unknownEnds: 0, report: undefined } as const;
+	await writeRunRecord(mirror.config, running);
+	rmSync(mirror.config.base.failed, { recursive: true });
+	const { log } = await readReplayed(mirror.config);
+	await mirror.replayer.cut(log, before.offset, signal);
+	const lots = await listKept(mirror.config);
+	assert.deepEqual(
+		lots.map(({ kind }) => kind),
+		["at risk"],
+	);
+	assert.ok((lots[0]?.count ?? 0) >= 1);
+	assert.deepEqual(await replayedAt(mirror), before);
+	assert.equal((await readReplayed(mirror.config)).executed.length, 1);
 });
 
 test("live cut that takes a change record which was executed here: divergence, nothing changed", async () => {
