@@ -37,10 +37,14 @@ export class StreamPair implements AsyncDisposable {
 	/** what each connection asked for, and what had been acknowledged before */
 	readonly asked: { position: LogPosition; flushed: LogPosition | undefined }[] = [];
 	connections = 0;
+	/** number of the live server's history; the mirror follows the first */
+	liveTimeline = 1;
 	readonly status = new RedoStatus("memory", 5000, pino({ level: "silent" }));
 	/** what the replayer does when the live server has cut its log */
 	onCut: () => Promise<void> = async () => undefined;
 	onFlushed: (position: LogPosition) => void = () => undefined;
+	/** when the mirror has looked at its own log and is about to ask */
+	onAsk: () => void = () => undefined;
 	#faults: LinkFault[] = [];
 	#ended: AbortController | undefined;
 	#running: Promise<void> | undefined;
@@ -63,8 +67,11 @@ export class StreamPair implements AsyncDisposable {
 	}
 
 	/** Waits until the follower gives up, and says why. */
-	async refusal(): Promise<Refusal> {
-		await this.#running;
+	async refusal(timeoutMs = 20_000): Promise<Refusal> {
+		const patience = new AbortController();
+		const { signal } = patience;
+		await Promise.race([this.#running, sleep(timeoutMs, undefined, { signal })]);
+		patience.abort();
 		const last = this.problems.at(-1);
 		if (last instanceof Refusal) return last;
 		throw new Error(`no refusal but ${String(last)}`);
@@ -136,6 +143,7 @@ export class StreamPair implements AsyncDisposable {
 
 	#open(): OpenStream {
 		return async (request, resume, signal) => {
+			this.onAsk();
 			const fault = this.#faults.shift() ?? {};
 			this.connections++;
 			this.asked.push({ position: request.position, flushed: this.flushed.at(-1) });
@@ -160,7 +168,7 @@ export class StreamPair implements AsyncDisposable {
 			const { config } = { config: this.live };
 			const served = serveStream(
 				request,
-				{ config, timeline: 1, onReplayed: () => undefined },
+				{ config, timeline: this.liveTimeline, onReplayed: () => undefined },
 				liveSide,
 				output,
 			).catch((error: unknown) => this.problems.push(error));

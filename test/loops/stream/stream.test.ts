@@ -669,6 +669,53 @@ for (const [what, change] of [
 	});
 }
 
+test("invariant 6: a live server with another history, by its timeline, is not followed", async () => {
+	await using pair = new StreamPair();
+	await following(pair, 2000);
+	await pair.stop();
+	const before = logFiles(pair.mirror);
+	pair.liveTimeline = 2;
+	pair.start();
+	const refusal = await pair.refusal();
+	assert.equal(refusal.code, "divergence");
+	assert.match(refusal.message, /follows timeline 1, the live server is on 2/);
+	assertSameLogs(logFiles(pair.mirror), before);
+});
+
+test("invariant 6: a mirror whose last archive is not the live server's gets no next log", async () => {
+	await using pair = new StreamPair();
+	const history = await following(pair, 2000);
+	await pair.stop();
+	await history.rollover();
+	const [name = ""] = readdirSync(pair.live.zimbra.archive);
+	const archived = readFileSync(join(pair.live.zimbra.archive, name));
+	const header = parseHeader(archived) ?? assert.fail();
+	// Of the same number and time, as both servers have it when both were live.
+	const other = formatHeader({ ...header, lastOperationTime: header.lastOperationTime + 1 });
+	writeFileSync(
+		join(pair.mirror.zimbra.archive, name),
+		Buffer.concat([other, archived.subarray(512)]),
+	);
+	rmSync(pair.mirror.zimbra.currentLog);
+	pair.start();
+	assert.equal((await pair.refusal()).code, "divergence");
+});
+
+test("a redo.log that a mailboxd has made while there was none is not replaced", async () => {
+	await using pair = new StreamPair();
+	const history = await following(pair, 2000);
+	await history.rollover();
+	await history.commit(2000);
+	await pair.caughtUp();
+	await pair.stop();
+	const { currentLog } = pair.mirror.zimbra;
+	rmSync(currentLog);
+	pair.onAsk = () => writeFileSync(currentLog, "made by a mailboxd");
+	pair.start();
+	assert.equal((await pair.refusal()).code, "log-altered");
+	assert.equal(readFileSync(currentLog, "utf8"), "made by a mailboxd");
+});
+
 test("a mailboxd that touches redo.log while it is received: nothing more is written", async () => {
 	await using pair = new StreamPair();
 	const history = await following(pair, 2000);
