@@ -312,7 +312,7 @@ test("runs that could not be begun, or whose loop died before, leave no slices a
 	const { config, pair } = mirror;
 	await delicateHistory(mirror);
 	mirror.ship();
-	const byHand = spawn("sh", ["-c", "sleep 600; :", "zmplayredo"], { stdio: "ignore" });
+	const byHand = spawn("bash", ["-c", "exec -a zmplayredo sleep 600"], { stdio: "ignore" });
 	try {
 		await once(byHand, "spawn");
 		writeFileSync(config.zimbra.replayPidFile, `${byHand.pid}\n`);
