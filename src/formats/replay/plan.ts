@@ -11,6 +11,7 @@ import {
 import {
 	endOf,
 	type Gap,
+	placeIn,
 	type ReplayLog,
 	type ReplayRange,
 	type ScanEnd,
@@ -210,7 +211,7 @@ class Planner {
 		const log = this.#log as ReplayLog;
 		// Zimbra's reader looks for records inside a body that is cut short, and could execute what it
 		// finds there: a torn tail is never given to it.
-		if (to > good) this.#remark({ kind: "torn", place: placeOf(log, good, to - good) });
+		if (to > good) this.#remark({ kind: "torn", place: placeIn(log, good, to - good) });
 		this.#takeUpTo(Math.max(good, this.#next));
 		this.#reached = { sequence: log.identity.sequence, offset: to };
 		this.#counts.bytes += to - this.#from;
@@ -238,7 +239,7 @@ class Planner {
 
 	#takeUpTo(offset: number): void {
 		if (offset > this.#next)
-			this.#parts.at(-1)?.push(placeOf(this.#log as ReplayLog, this.#next, offset - this.#next));
+			this.#parts.at(-1)?.push(placeIn(this.#log as ReplayLog, this.#next, offset - this.#next));
 		this.#next = offset;
 	}
 
@@ -347,13 +348,6 @@ function withCarried(
 	const pieces = [...joined, ...first.pieces];
 	return [...before, slice(pieces, { ...first.header, fileSize: sizeOf(pieces) }), ...rest];
 }
-
-const placeOf = (log: ReplayLog, offset: number, length: number): Place => ({
-	sequence: log.identity.sequence,
-	createTime: log.identity.createTime,
-	offset,
-	length,
-});
 
 const comparePlaces = (a: Place, b: Place): number =>
 	a.sequence - b.sequence || a.offset - b.offset;

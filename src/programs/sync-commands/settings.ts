@@ -8,10 +8,10 @@ import { say } from "./output.ts";
 /** What LDAP says of this installation: `start` asks once, nobody asks often. */
 export const serve: Serve<"settings"> = async (_, { config, signal }) => {
 	const parts = { run: makeRun(config.settings), config };
-	const [redo, otherStores] = await Promise.all([
-		readRedoSettings(parts, signal),
-		readOtherStores(parts, signal),
-	]);
+	const asked = [readRedoSettings(parts, signal), readOtherStores(parts, signal)] as const;
+	// Where one has failed the other's JVM still runs, and would outlive this program.
+	await Promise.allSettled(asked);
+	const [redo, otherStores] = await Promise.all(asked);
 	await say(formatZimbraSettings({ redo, otherStores }));
 	return 0;
 };

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
+import { existsSync } from "node:fs";
 import { mkdir, readFile, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -208,6 +209,11 @@ esac`,
 	const { code, stderr } = await server.ask("settings");
 	assert.equal(code, 1);
 	assert.match(stderr, /does not tell.*exited with 2: ERROR: service\.FAILURE/);
+	// One question fails at once; the JVM of the other is not left behind.
+	const ended = server.path("ended");
+	await server.script("zmprov", `case "$2" in gs) exit 2 ;; esac; sleep 1; touch ${ended}; exit 2`);
+	assert.equal((await server.ask("settings")).code, 1);
+	assert.ok(existsSync(ended));
 });
 
 test("a configuration that cannot be read is told with file and line, and nothing is served", async () => {

@@ -1,3 +1,4 @@
+import { storeIncomingBlob } from "../../../formats/redolog/layouts.ts";
 import { decide } from "../../../formats/replay/decision.ts";
 import type { FailedOperation } from "../../../formats/replay/mailbox-log.ts";
 import type { ReplayedPosition } from "../../../formats/replay/replayed-position.ts";
@@ -117,8 +118,6 @@ export async function nameAtRisk(
 	});
 	return lot?.directory;
 }
-
-const storeIncomingBlob = 26;
 
 /** The part of the log that the run was about. */
 async function rangeOf(
