@@ -15,6 +15,17 @@ export type Moment = {
 /** CLOCK_MONOTONIC; unlike performance.now() it has nothing to load, which a short command would wait for. */
 export const monotonicMs = (): number => Number(process.hrtime.bigint()) / 1e6;
 
+/**
+ * Aborts when the time is up.
+ * @param problem what an admin is told then: the words of AbortSignal.timeout name neither host nor file
+ */
+export function deadline(timeoutMs: number, problem: string): AbortSignal {
+	const late = new AbortController();
+	const error = new Error(`${problem}: not within ${Math.ceil(timeoutMs / 1000)} s`);
+	setTimeout(() => late.abort(error), timeoutMs).unref();
+	return late.signal;
+}
+
 export function now(): Moment {
 	return { wall: Date.now(), monotonic: monotonicMs(), bootId: bootId() };
 }

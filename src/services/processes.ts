@@ -70,6 +70,38 @@ export async function waitForEnd(target: ProcessIdentity, timeoutMs: number): Pr
 	return true;
 }
 
+/** Also a JVM with a large heap is gone by then; what is not waits for a disk that does not answer. */
+const killedMs = 10_000;
+
+/**
+ * Kills what `find` finds, again and again until it finds nothing; gives what there was.
+ * @param what names the processes to an admin
+ * Throws where one does not end.
+ */
+export async function killAll(
+	what: string,
+	find: () => readonly ProcessIdentity[] | Promise<readonly ProcessIdentity[]>,
+	timeoutMs = killedMs,
+): Promise<ProcessIdentity[]> {
+	const killed = new Map<number, ProcessIdentity>();
+	const deadline = performance.now() + timeoutMs;
+	for (;;) {
+		const left = await find();
+		const [first] = left;
+		if (first === undefined) return [...killed.values()];
+		if (performance.now() > deadline) {
+			throw new Error(
+				`process ${first.pid}, ${what}, was killed and is still there: it may wait for a disk; look for errors of disks in the kernel log (dmesg)`,
+			);
+		}
+		for (const each of left) {
+			killed.set(each.pid, each);
+			sendSignal(each, "SIGKILL");
+		}
+		for (const each of left) await waitForEnd(each, deadline - performance.now());
+	}
+}
+
 let knownBootId: string | undefined;
 
 export function bootId(): string {

@@ -20,6 +20,7 @@ import {
 	readState,
 	waitFor,
 } from "../loops/ldap/support.ts";
+import { endsSoon } from "../pair/ends-soon.ts";
 import type { Host } from "../pair/host.ts";
 import { LdapLoad, whichState } from "./ldap-load.ts";
 
@@ -98,7 +99,7 @@ const broken = readLog(b).match(/redo: link: .*/g) ?? [];
 const failures = readLog(b).match(/ is not used: .*/g) ?? [];
 await b.liveSyncd("kill");
 
-say(`copies checked: ${checked}, torn: 0; refused before use: ${failures.length}`);
+say(`copies in use, each found whole: ${checked}; refused before use: ${failures.length}`);
 for (const each of new Set(failures)) say(`  refused: ${each}`);
 for (const each of broken) say(`  ${each}`);
 say(`writes: ${end} in ${seconds.toFixed(0)} s, ${(end / seconds).toFixed(0)} per second`);
@@ -108,6 +109,7 @@ say(
 say(`one round: ${spread(roundTimes)} ms`);
 say(`redo log flush lag without LDAP rounds: ${spread(quiet)} ms`);
 say(`redo log flush lag with LDAP rounds:    ${spread(busy)} ms`);
+endsSoon();
 
 function nextCopy(host: Host, last: string | undefined) {
 	const copy = installedCopy(host);

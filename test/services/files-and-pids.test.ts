@@ -8,7 +8,7 @@ import { unknownRole } from "../../src/formats/role.ts";
 import { ageOf, now } from "../../src/services/clock.ts";
 import { moveDurably, writeDurably } from "../../src/services/files.ts";
 import { readPidFile, removePidFile, writePidFile } from "../../src/services/pid-file.ts";
-import { identify, isAlive, ownIdentity } from "../../src/services/processes.ts";
+import { identify, isAlive, killAll, ownIdentity } from "../../src/services/processes.ts";
 import { ProvenanceFile, readProvenance } from "../../src/services/redolog/provenance.ts";
 import { isIntended } from "../../src/services/role.ts";
 
@@ -81,6 +81,25 @@ test("a zombie does not live", async () => {
 	child.stdin.end();
 	await new Promise((resolve) => child.once("exit", resolve));
 	assert.equal(isAlive(identity), false);
+});
+
+test("what is killed and does not end is not waited for without end", async () => {
+	const anotherOne = () => {
+		const child = identify(spawn("sleep", ["600"], { stdio: "ignore" }).pid ?? 0);
+		assert.ok(child);
+		return [child];
+	};
+	const born: ReturnType<typeof anotherOne> = [];
+	const find = () => {
+		born.push(...anotherOne());
+		return born.filter(isAlive);
+	};
+	await assert.rejects(
+		killAll("of a test", find, 300),
+		/process \d+, of a test, was killed and is/,
+	);
+	assert.equal((await killAll("of a test", () => born.filter(isAlive))).length, 1);
+	assert.deepEqual(born.filter(isAlive), []);
 });
 
 const record = {

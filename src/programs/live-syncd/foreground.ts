@@ -21,10 +21,7 @@ export async function foreground(config: Config): Promise<number> {
 		for (const loop of loops) loop.kill("SIGTERM");
 	};
 	await becomeMirror(config, {}, async (missing) => {
-		process.stdout.write(
-			missing.length === 0 ? "Process already running\n" : "Starting processes in realtime\n",
-		);
-		if (missing.length === 0) return;
+		process.stdout.write("Starting processes in realtime\n");
 		// Before there is a loop: none may outlive this process because that was told too soon.
 		for (const signal of endings) process.on(signal, endAll);
 		const [file = "", ...words] = ownCommand();

@@ -2,6 +2,7 @@ import { rm } from "node:fs/promises";
 import type { Config } from "../../services/config.ts";
 import { endRound } from "../../services/ldap/round-processes.ts";
 import { readLockOwner, removeLock } from "../../services/lock.ts";
+import { makeLogger } from "../../services/log/logger.ts";
 import { readPidFile } from "../../services/pid-file.ts";
 import { isAlive, sendSignal, signalGroup, waitForEnd } from "../../services/processes.ts";
 import { readRunRecord } from "../../services/zimbra/run-record.ts";
@@ -40,6 +41,7 @@ export async function kill(config: Config): Promise<number> {
 	await endRound(config);
 	for (const lock of [base.lock, base.commandLock]) await removeLock(lock);
 	for (const file of [base.pidRedo, base.pidLdap, base.stopFile]) await rm(file, { force: true });
-	await repairLdap(config, "kill");
+	const log = (await makeLogger(base.log, config.settings)).child({ program: "kill" });
+	await repairLdap(config, log);
 	return 0;
 }

@@ -1,17 +1,20 @@
 import { describe } from "../../errors.ts";
 import { repairSwap } from "../../loops/ldap/swap.ts";
+import { deadline } from "../../services/clock.ts";
 import type { Config } from "../../services/config.ts";
-import { makeLogger } from "../../services/log/logger.ts";
+import type { Logger } from "../../services/log/logger.ts";
 
 /**
  * An LDAP loop that was killed in the middle of an exchange has left no LDAP directory where Zimbra
  * looks for it. Nobody else would mend that where the live server is dead, since `start` refuses then.
  */
-export async function repairLdap(config: Config, program: "stop" | "kill"): Promise<void> {
-	const log = (await makeLogger(config.base.log, config.settings)).child({ program });
-	// Who holds the lock comes to an end by then, or is ended.
-	const deadline = AbortSignal.timeout(config.settings.replay_timeout);
-	await repairSwap(config, log, deadline).catch((error: unknown) => {
+export async function repairLdap(config: Config, log: Logger): Promise<void> {
+	const { base, settings } = config;
+	const late = deadline(
+		settings.replay_timeout,
+		`an exchange of ${config.zimbra.ldap} was cut short and is not repaired: ${base.lock} was held by another process for all of replay_timeout; live-syncd stop tries again`,
+	);
+	await repairSwap(config, log, late).catch((error: unknown) => {
 		process.stderr.write(`live-syncd: LDAP: ${describe(error)}\n`);
 	});
 }

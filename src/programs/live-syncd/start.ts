@@ -13,6 +13,7 @@ import type { Role } from "../../formats/role.ts";
 import type { LdapState, RedoState } from "../../formats/state.ts";
 import type { LocalLog } from "../../loops/redo/receiver/local-log.ts";
 import { establishReplayed } from "../../loops/redo/replayer/position.ts";
+import { deadline } from "../../services/clock.ts";
 import type { Config } from "../../services/config.ts";
 import { findScriptOf2011 } from "../../services/live-syncd-here.ts";
 import { type Logger, makeLogger } from "../../services/log/logger.ts";
@@ -35,16 +36,14 @@ import { takeTurn } from "./turn.ts";
 export type StartOptions = { readonly setAsideOwnHistory?: boolean };
 
 const upMs = 30_000;
+/** Longer than it takes to find that a holder of the turn is dead, and to take it over. */
+const turnMs = 2000;
 /** Either server may have to read a redo log of 4 GiB first, from a slow disk. A silent link ends sooner. */
 const historyMs = 30 * 60_000;
 
 /** `live-syncd start`: returns when both loops are up, or says why not, having changed nothing. */
 export async function start(config: Config, options: StartOptions): Promise<number> {
 	await becomeMirror(config, options, async (missing) => {
-		if (missing.length === 0) {
-			process.stdout.write("Process already running\n");
-			return;
-		}
 		process.stdout.write("Starting processes...");
 		const loops = missing.map((name) => ({
 			name,
@@ -71,34 +70,35 @@ async function clearLastLife(config: Config, loops: readonly LoopName[]): Promis
  * started that do not run yet, each with its pid file, so that nobody starts or misses one meanwhile.
  * Throws a Refusal where this server must not become a mirror of that peer.
  */
-export async function becomeMirror<T>(
+export async function becomeMirror(
 	config: Config,
 	options: StartOptions,
-	startLoops: (missing: readonly LoopName[]) => Promise<T>,
-): Promise<T> {
+	startLoops: (missing: readonly LoopName[]) => Promise<void>,
+): Promise<void> {
 	await makeDirectories(config);
 	const { base } = config;
 	const log = (await makeLogger(base.log, config.settings)).child({ program: "start" });
-	await using _turn = await takeTurn(config, "start", log);
-	const redo = await readPidFile(base.pidRedo);
-	const ldap = await readPidFile(base.pidLdap);
-	if (redo !== undefined && ldap !== undefined) return await startLoops([]);
-	const missing: LoopName[] = [
-		...(redo === undefined ? (["redo"] as const) : []),
-		...(ldap === undefined ? (["ldap"] as const) : []),
-	];
+	await using _turn = await takeTurn(config, "start", turnMs, log);
+	const missing: LoopName[] = [];
+	for (const name of ["redo", "ldap"] as const) {
+		if ((await readPidFile(pidFileOf(config, name))) === undefined) missing.push(name);
+	}
+	if (missing.length === 0) {
+		process.stdout.write("Process already running\n");
+		return;
+	}
 	const startMissing = async () => {
 		await clearLastLife(config, missing);
-		return await startLoops(missing);
+		await startLoops(missing);
 	};
-	// It follows, so every guard has been passed; and its redo log changes while one looks.
-	if (redo !== undefined) return await startMissing();
+	// The redo loop follows, so every guard has been passed; and its log changes while one looks.
+	if (!missing.includes("redo")) return await startMissing();
 	await refuseBesideScriptOf2011(config);
 	// Published before the peer is asked: of two servers that start at once, both then refuse.
 	await announceIntent(base.role);
 	try {
 		await passGuards(config, options, log);
-		return await startMissing();
+		await startMissing();
 	} finally {
 		await withdrawIntent(base.role);
 	}
@@ -137,7 +137,10 @@ async function passGuards(config: Config, options: StartOptions, log: Logger): P
 
 async function checkGuards(config: Config, options: StartOptions, log: Logger): Promise<LocalLog> {
 	const { base, settings, remoteAddress } = config;
-	const signal = AbortSignal.timeout(2 * (settings.connect_timeout + settings.command_timeout));
+	const signal = deadline(
+		2 * (settings.connect_timeout + settings.command_timeout),
+		`${remoteAddress} did not answer all questions of start (connect_timeout, command_timeout)`,
+	);
 	const role = await readRole(base.role);
 	const mailboxd = await makeMailboxd({ run: makeRun(settings), config }).process();
 	const askedAt = Date.now();
@@ -162,7 +165,11 @@ async function checkGuards(config: Config, options: StartOptions, log: Logger): 
 	if (refusal !== undefined) throw refusal;
 	await checkRoom(config, role, log);
 	const setAside = options.setAsideOwnHistory === true;
-	return await checkHistory(config, role, setAside, log, AbortSignal.timeout(historyMs));
+	const compared = deadline(
+		historyMs,
+		`the redo logs of this server and ${remoteAddress} could not be compared: a disk is too slow`,
+	);
+	return await checkHistory(config, role, setAside, log, compared);
 }
 
 const judgeSettings = (

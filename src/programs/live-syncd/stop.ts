@@ -20,7 +20,7 @@ import { makeRun } from "../../services/run.ts";
 import { clearStopFile } from "./loop.ts";
 import { repairLdap } from "./repair-ldap.ts";
 import { makeDirectories } from "./setting-up.ts";
-import { awaitTurn } from "./turn.ts";
+import { takeTurn } from "./turn.ts";
 
 const ldapWaitMs = 10_000;
 
@@ -31,9 +31,9 @@ const ldapWaitMs = 10_000;
 export async function stop(config: Config): Promise<number> {
 	await makeDirectories(config);
 	const log = (await makeLogger(config.base.log, config.settings)).child({ program: "stop" });
-	await using _turn = await awaitTurn(config, "stop", log);
+	await using _turn = await takeTurn(config, "stop", patienceMs(config), log);
 	try {
-		await endLoops(config);
+		await endLoops(config, log);
 		await replayRest(config, log);
 	} catch (error) {
 		process.stderr.write(
@@ -47,7 +47,7 @@ export async function stop(config: Config): Promise<number> {
 	return 0;
 }
 
-async function endLoops(config: Config): Promise<void> {
+async function endLoops(config: Config, log: Logger): Promise<void> {
 	await waitForLdap(config);
 	await writeDurably(config.base.stopFile, "");
 	try {
@@ -59,7 +59,7 @@ async function endLoops(config: Config): Promise<void> {
 	await endRound(config).catch((error: unknown) => {
 		process.stderr.write(`live-syncd: ${describe(error)}\n`);
 	});
-	await repairLdap(config, "stop");
+	await repairLdap(config, log);
 }
 
 /**
@@ -168,9 +168,14 @@ async function lookBackSeconds(config: Config): Promise<number> {
 	}
 }
 
-async function waitForLoops({ base, settings }: Config): Promise<void> {
+/** A replay run may be under way, and what it has to wait for. */
+const patienceMs = ({ settings }: Config): number =>
+	settings.replay_timeout + settings.service_timeout;
+
+async function waitForLoops(config: Config): Promise<void> {
+	const { base } = config;
 	let told = false;
-	const deadline = performance.now() + settings.replay_timeout + settings.service_timeout;
+	const deadline = performance.now() + patienceMs(config);
 	for (;;) {
 		const redo = await readPidFile(base.pidRedo);
 		const ldap = await readPidFile(base.pidLdap);

@@ -1,5 +1,5 @@
 import type { Config } from "../config.ts";
-import { type ProcessIdentity, sendSignal, waitForEnd } from "../processes.ts";
+import { killAll, type ProcessIdentity } from "../processes.ts";
 import type { Run } from "../run.ts";
 import { allProcesses, isOwn } from "../zimbra/process-table.ts";
 import { possibleCheckDirectories } from "./places.ts";
@@ -15,28 +15,13 @@ export const forRound =
 		run(command, { ...options, env: { ...options.env, [name]: config.base.base } });
 
 const name = "LIVE_SYNC_LDAP_ROUND";
-const endMs = 5000;
 
 /**
  * Kills what is left of a round, and gives what there was. Call it only while no LDAP loop works.
- * Throws where a process does not end: one that waits for a disk that does not answer.
+ * Throws where a process does not end.
  */
-export async function endRound(config: Config): Promise<ProcessIdentity[]> {
-	const ended = new Map<number, ProcessIdentity>();
-	const deadline = performance.now() + endMs;
-	for (;;) {
-		const left = await roundProcesses(config);
-		if (left.length === 0) return [...ended.values()];
-		for (const each of left) {
-			ended.set(each.pid, each);
-			sendSignal(each, "SIGKILL");
-		}
-		for (const each of left) {
-			if (await waitForEnd(each, deadline - performance.now())) continue;
-			throw new Error(`process ${each.pid}, of an LDAP round that was killed, does not end`);
-		}
-	}
-}
+export const endRound = (config: Config): Promise<ProcessIdentity[]> =>
+	killAll("of an LDAP round", () => roundProcesses(config));
 
 async function roundProcesses(config: Config): Promise<ProcessIdentity[]> {
 	const variable = `${name}=${config.base.base}`;

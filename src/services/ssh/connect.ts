@@ -8,6 +8,7 @@ import {
 	hostName,
 	judgeHostKey,
 } from "../../formats/ssh/known-hosts.ts";
+import { deadline } from "../clock.ts";
 import type { Config } from "../config.ts";
 import { readIfThere } from "../files.ts";
 
@@ -108,8 +109,13 @@ export async function ask(
 	signal: AbortSignal,
 	timeoutMs = config.settings.connect_timeout,
 ): Promise<Answer> {
-	const deadline = AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]);
-	using link = await connect(config, deadline);
+	const { remoteAddress, settings } = config;
+	const late = deadline(
+		timeoutMs,
+		`${remoteAddress} port ${settings.ssh_port} did not answer \`${command}\``,
+	);
+	const either = AbortSignal.any([signal, late]);
+	using link = await connect(config, either);
 	const channel = await link.exec(command);
 	channel.end();
 	return await new Promise((resolve, reject) => {
@@ -130,9 +136,7 @@ export async function ask(
 		});
 		channel.on("close", () => resolve({ exitCode, stdout, stderr }));
 		void link.closed.then((reason) =>
-			reject(
-				deadline.aborted ? deadline.reason : (reason ?? new Error("the connection was closed")),
-			),
+			reject(either.aborted ? either.reason : (reason ?? new Error("the connection was closed"))),
 		);
 	});
 }

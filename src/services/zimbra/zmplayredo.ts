@@ -7,13 +7,7 @@ import type { Config } from "../config.ts";
 import { failPoint } from "../fail-point.ts";
 import { readIfThere } from "../files.ts";
 import type { Logger } from "../log/logger.ts";
-import {
-	isAlive,
-	type ProcessIdentity,
-	sendSignal,
-	signalGroup,
-	waitForEnd,
-} from "../processes.ts";
+import { isAlive, killAll, type ProcessIdentity, signalGroup } from "../processes.ts";
 import type { RunResult } from "../run.ts";
 import { newText } from "./mailbox-log.ts";
 import { allProcesses, cpuTime, processesWith } from "./process-table.ts";
@@ -209,12 +203,9 @@ function stillThere({ token, processes }: KnownRun): ProcessIdentity[] {
 	return [...named, ...unnamed.filter(({ pid }) => !named.some((each) => each.pid === pid))];
 }
 
-/** Kills what is left of a run and returns when it is gone. */
+/** Kills what is left of a run and returns when it is gone. Throws where a process does not end. */
 export async function endPlayer(run: KnownRun): Promise<void> {
-	for (let left = stillThere(run); left.length > 0; left = stillThere(run)) {
-		for (const each of left) sendSignal(each, "SIGKILL");
-		for (const each of left) await waitForEnd(each, 1000);
-	}
+	await killAll("of a replay run", () => stillThere(run));
 }
 
 /** What a run has left behind about itself; ask only when all its processes are gone. */

@@ -8,7 +8,7 @@ import { Refusal } from "../../../src/errors.ts";
 import { parseSettings } from "../../../src/formats/settings/parse.ts";
 import type { Config } from "../../../src/services/config.ts";
 import { basePaths, zimbraPaths } from "../../../src/services/paths.ts";
-import { connect } from "../../../src/services/ssh/connect.ts";
+import { ask, connect } from "../../../src/services/ssh/connect.ts";
 import { makeKey } from "../../pair/sshd.ts";
 
 const keys = mkdtempSync(join(tmpdir(), "connect-keys-"));
@@ -21,11 +21,15 @@ const hostKey = newKey("host");
 const otherKey = newKey("other");
 const ownKey = newKey("own");
 
-/** An sshd that lets everybody in, and what a mirror with that known_hosts makes of it. */
-async function connectWith(lines: (name: string) => string): Promise<unknown> {
+/** An sshd that lets everybody in and answers nothing, and what a mirror with that known_hosts makes of it. */
+async function connectWith(
+	lines: (name: string) => string,
+	use: (config: Config) => Promise<unknown> = connected,
+): Promise<unknown> {
 	const directory = mkdtempSync(join(tmpdir(), "connect-"));
 	const server = new ssh2.Server({ hostKeys: [readFileSync(hostKey.path)] }, (client) => {
 		client.on("authentication", (asked) => asked.accept()).on("error", () => undefined);
+		client.on("session", (accept) => accept().on("exec", (acceptExec) => acceptExec()));
 	});
 	try {
 		await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
@@ -45,16 +49,20 @@ async function connectWith(lines: (name: string) => string): Promise<unknown> {
 			localAddress: "127.0.0.2",
 			remoteAddress: "127.0.0.1",
 		};
-		const link = await connect(config, AbortSignal.timeout(10_000));
-		link.close();
-		await link.closed;
-		return "connected";
+		return await use(config);
 	} catch (error) {
 		return error;
 	} finally {
 		server.close();
 		rmSync(directory, { recursive: true });
 	}
+}
+
+async function connected(config: Config): Promise<string> {
+	const link = await connect(config, AbortSignal.timeout(10_000));
+	link.close();
+	await link.closed;
+	return "connected";
 }
 
 const pinned = (name: string) => `${name} ${hostKey.line}\n`;
@@ -95,3 +103,9 @@ for (const [what, lines] of [
 		assert.match(refusal.hint, /ssh-keygen -R '\[127\.0\.0\.1\]:\d+'.*ssh-keyscan/);
 	});
 }
+
+test("a host that does not answer a command is named, with the command, and not waited for", async () => {
+	const { signal } = new AbortController();
+	const error = await connectWith(pinned, (config) => ask(config, "hello", signal, 500));
+	assert.match(String(error), /127\.0\.0\.1 port \d+ did not answer `hello`: not within 1 s/);
+});
