@@ -121,7 +121,7 @@ export async function ask(
 	return await new Promise((resolve, reject) => {
 		let stdout = "";
 		let stderr = "";
-		let exitCode = -1;
+		let exitCode: number | undefined;
 		const limit = 1 << 20;
 		channel.setEncoding("utf8");
 		channel.stderr.setEncoding("utf8");
@@ -134,7 +134,8 @@ export async function ask(
 		channel.on("exit", (code: number | null) => {
 			exitCode = code ?? -1;
 		});
-		channel.on("close", () => resolve({ exitCode, stdout, stderr }));
+		// Without an exit code it was the connection that ended, and what came is no whole answer.
+		channel.on("close", () => exitCode !== undefined && resolve({ exitCode, stdout, stderr }));
 		void link.closed.then((reason) =>
 			reject(either.aborted ? either.reason : (reason ?? new Error("the connection was closed"))),
 		);
