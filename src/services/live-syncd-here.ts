@@ -2,8 +2,8 @@ import { readlinkSync } from "node:fs";
 import { basename, resolve } from "node:path";
 import type { Config } from "./config.ts";
 import { readPidFile } from "./pid-file.ts";
+import { allProcesses, type TableEntry } from "./process-table.ts";
 import { isIntended, readRole } from "./role.ts";
-import { allProcesses, type TableEntry } from "./zimbra/process-table.ts";
 
 /** Whether live-syncd runs on this server, or somebody is about to start it. */
 export type LiveSyncdHere = "running" | "starting" | "stopped";

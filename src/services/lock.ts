@@ -5,6 +5,7 @@ import { hasCode } from "../errors.ts";
 import { failPoint } from "./fail-point.ts";
 import { readIfThere } from "./files.ts";
 import type { Logger } from "./log/logger.ts";
+import { processesRunning } from "./process-table.ts";
 import { isAlive, ownIdentity, type ProcessIdentity, parseIdentity } from "./processes.ts";
 
 /**
@@ -18,6 +19,11 @@ import { isAlive, ownIdentity, type ProcessIdentity, parseIdentity } from "./pro
  * again before rmdir, and goes last.
  */
 export type HeldLock = AsyncDisposable & {
+	/**
+	 * To be awaited before a command is started: a holder that dies in the moment of the start leaves a
+	 * child that {@link addChild} has not named, and it is looked for by the words of the command.
+	 */
+	announceChild(command: readonly string[] | undefined): Promise<void>;
 	/** Names a process that must be gone too before anybody else may take this lock. */
 	addChild(child: ProcessIdentity): Promise<void>;
 	release(): Promise<void>;
@@ -26,6 +32,8 @@ export type HeldLock = AsyncDisposable & {
 export type LockOwner = {
 	readonly process: ProcessIdentity;
 	readonly children: readonly ProcessIdentity[];
+	/** the command of a child that was about to be started and has no name yet */
+	readonly announced?: readonly string[] | undefined;
 	readonly purpose: string;
 	/** ms since the epoch */
 	readonly since: number;
@@ -69,13 +77,20 @@ export async function takeLock(lock: string, options: LockOptions): Promise<Held
 		await rmdir(lock);
 		await rm(claim, { force: true });
 	};
+	const record = async (changed: LockOwner) => {
+		owner = changed;
+		const next = `${ownerFile(lock)}.${process.pid}.tmp`;
+		await writeFile(next, JSON.stringify(owner));
+		await rename(next, ownerFile(lock));
+	};
 	return {
-		async addChild(child) {
-			owner = { ...owner, children: [...owner.children.filter(isAlive), child] };
-			const next = `${ownerFile(lock)}.${process.pid}.tmp`;
-			await writeFile(next, JSON.stringify(owner));
-			await rename(next, ownerFile(lock));
-		},
+		announceChild: (announced) => record({ ...owner, announced }),
+		addChild: (child) =>
+			record({
+				...owner,
+				children: [...owner.children.filter(isAlive), child],
+				announced: undefined,
+			}),
 		release,
 		[Symbol.asyncDispose]: release,
 	};
@@ -117,7 +132,18 @@ async function waitForLock(lock: string, claim: string, options: LockOptions): P
 
 async function leftOrphans(lock: string): Promise<boolean> {
 	const owner = await readLockOwner(lock);
-	return owner !== undefined && !isAlive(owner.process) && owner.children.some(isAlive);
+	return owner !== undefined && !isAlive(owner.process) && livingChildren(owner).length > 0;
+}
+
+/** What a holder has started and still runs; where the holder is dead, also what it had no time to name. */
+export function livingChildren({ process, children, announced }: LockOwner): ProcessIdentity[] {
+	const named = children.filter(isAlive);
+	if (announced === undefined || isAlive(process)) return named;
+	const unnamed = processesRunning(announced).filter(
+		({ pid, startTime }) =>
+			startTime >= process.startTime && !named.some((child) => child.pid === pid),
+	);
+	return [...named, ...unnamed];
 }
 
 /** One attempt; undefined where somebody has the lock. */
@@ -248,17 +274,23 @@ async function isFresh(file: string): Promise<boolean> {
 function parseOwner(text: string | undefined): LockOwner | undefined {
 	if (text === undefined) return undefined;
 	try {
-		const { process, children, purpose, since } = JSON.parse(text);
+		const { process, children, announced, purpose, since } = JSON.parse(text);
 		const holder = parseIdentity(process);
 		if (holder === undefined || !Array.isArray(children)) return undefined;
-		const started = children.map(parseIdentity).filter((child) => child !== undefined);
-		return { process: holder, children: started, purpose: String(purpose), since: Number(since) };
+		return {
+			process: holder,
+			children: children.map(parseIdentity).filter((child) => child !== undefined),
+			announced: Array.isArray(announced) ? announced.map(String) : undefined,
+			purpose: String(purpose),
+			since: Number(since),
+		};
 	} catch {
 		return undefined;
 	}
 }
 
-const lives = ({ process, children }: LockOwner): boolean => [process, ...children].some(isAlive);
+const lives = (owner: LockOwner): boolean =>
+	isAlive(owner.process) || livingChildren(owner).length > 0;
 
 async function nameHolder(lock: string): Promise<string> {
 	const owner = await readLockOwner(lock);

@@ -1,4 +1,5 @@
-import { type HeldLock, readLockOwner } from "./lock.ts";
+import { failPoint } from "./fail-point.ts";
+import { type HeldLock, livingChildren, readLockOwner } from "./lock.ts";
 import { isAlive, signalGroup } from "./processes.ts";
 import type { Run } from "./run.ts";
 
@@ -8,16 +9,19 @@ import type { Run } from "./run.ts";
  */
 export function recorded(run: Run, lock: HeldLock): Run {
 	return async (command, options) => {
-		let written: Promise<void> = Promise.resolve();
+		let written: Promise<void> | undefined;
+		await lock.announceChild(command);
 		const result = await run(command, {
 			...options,
 			onStart(leader) {
+				failPoint("child:started");
 				options.onStart?.(leader);
 				written = lock.addChild(leader);
 				written.catch(() => undefined);
 			},
 		});
-		await written;
+		// One that ended at once never had a name.
+		await (written ?? lock.announceChild(undefined));
 		return result;
 	};
 }
@@ -26,5 +30,5 @@ export function recorded(run: Run, lock: HeldLock): Run {
 export async function endOrphans(lock: string): Promise<void> {
 	const owner = await readLockOwner(lock);
 	if (owner === undefined || isAlive(owner.process)) return;
-	for (const child of owner.children.filter(isAlive)) signalGroup(child, "SIGKILL");
+	for (const child of livingChildren(owner)) signalGroup(child, "SIGKILL");
 }

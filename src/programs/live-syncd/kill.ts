@@ -1,7 +1,7 @@
 import { rm } from "node:fs/promises";
 import type { Config } from "../../services/config.ts";
 import { endRound } from "../../services/ldap/round-processes.ts";
-import { readLockOwner, removeLock } from "../../services/lock.ts";
+import { livingChildren, readLockOwner, removeLock } from "../../services/lock.ts";
 import { makeLogger } from "../../services/log/logger.ts";
 import { readPidFile } from "../../services/pid-file.ts";
 import { isAlive, sendSignal, signalGroup, waitForEnd } from "../../services/processes.ts";
@@ -30,7 +30,10 @@ export async function kill(config: Config): Promise<number> {
 	// A replay run and a swap of LDAP lead process groups of their own, which do not end with the loop.
 	const run = await readRunRecord(config).catch(() => undefined);
 	if (run?.phase === "running") await endPlayer(run);
-	const children = (owner?.children ?? []).filter(isAlive);
+	for (const loop of loops) await waitForEnd(loop, endMs);
+	// Asked again: until its end the holder may have started something.
+	const left = await readLockOwner(base.lock);
+	const children = left === undefined ? [] : livingChildren(left);
 	for (const child of children) signalGroup(child, "SIGKILL");
 	for (const each of [...loops, ...children]) {
 		if (await waitForEnd(each, endMs)) continue;

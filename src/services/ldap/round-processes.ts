@@ -1,7 +1,7 @@
 import type { Config } from "../config.ts";
+import { allProcesses, isOwn } from "../process-table.ts";
 import { killAll, type ProcessIdentity } from "../processes.ts";
 import type { Run } from "../run.ts";
-import { allProcesses, isOwn } from "../zimbra/process-table.ts";
 import { possibleCheckDirectories } from "./places.ts";
 
 /**

@@ -1,8 +1,8 @@
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { allProcesses } from "../process-table.ts";
 import type { ProcessIdentity } from "../processes.ts";
 import { describeResult, withAction } from "../run.ts";
-import { allProcesses } from "./process-table.ts";
 import { namedProcess, type ServiceParts, type ServiceResult } from "./service.ts";
 
 /**

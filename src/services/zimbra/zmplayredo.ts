@@ -7,10 +7,10 @@ import type { Config } from "../config.ts";
 import { failPoint } from "../fail-point.ts";
 import { readIfThere } from "../files.ts";
 import type { Logger } from "../log/logger.ts";
+import { allProcesses, cpuTime, processesWith } from "../process-table.ts";
 import { isAlive, killAll, type ProcessIdentity, signalGroup } from "../processes.ts";
 import type { RunResult } from "../run.ts";
 import { newText } from "./mailbox-log.ts";
-import { allProcesses, cpuTime, processesWith } from "./process-table.ts";
 import { namedProcess, type ServiceParts } from "./service.ts";
 
 /**

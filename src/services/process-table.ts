@@ -1,7 +1,8 @@
 import { readdirSync } from "node:fs";
-import { parseStat } from "../../formats/proc-stat.ts";
-import { readProc } from "../proc.ts";
-import { identify, type ProcessIdentity } from "../processes.ts";
+import { basename } from "node:path";
+import { parseStat } from "../formats/proc-stat.ts";
+import { readProc } from "./proc.ts";
+import { identify, type ProcessIdentity } from "./processes.ts";
 
 /** A process as /proc shows it; what it was when it was read may be gone by now. */
 export type TableEntry = {
@@ -29,6 +30,24 @@ export function processesWith(variable: string): ProcessIdentity[] {
 	const found: ProcessIdentity[] = [];
 	for (const { environment, identity } of allProcesses()) {
 		if (!environment().includes(variable)) continue;
+		const process = identity();
+		if (process !== undefined) found.push(process);
+	}
+	return found;
+}
+
+/**
+ * Living processes that run a command: its words are the last of theirs, since the command may be a
+ * script, and a path where a name was given.
+ */
+export function processesRunning([file = "", ...rest]: readonly string[]): ProcessIdentity[] {
+	const found: ProcessIdentity[] = [];
+	for (const { words, identity } of allProcesses()) {
+		// The last word of /proc/PID/cmdline is ended by a NUL like the others.
+		const own = words.slice(0, -1);
+		const at = own.length - rest.length - 1;
+		if (at < 0 || basename(own[at] ?? "") !== basename(file)) continue;
+		if (!rest.every((word, index) => own[at + 1 + index] === word)) continue;
 		const process = identity();
 		if (process !== undefined) found.push(process);
 	}
