@@ -39,9 +39,9 @@ test("invariant 7: start on the live server, and where the peer is not live, cha
 	await using pair = await createPair({ ...quickly });
 	const { a, b } = pair;
 	await deliver(pair, 3);
-	assert.match(await refused(a, "is-live"), /mailboxd does not run on 127\.0\.0\.2/);
+	assert.ok((await refused(a, "is-live")).includes(`mailboxd does not run on ${b.address}`));
 	await a.stopZimbra();
-	assert.match(await refused(b, "peer-not-live"), /mailboxd does not run on 127\.0\.0\.1/);
+	assert.ok((await refused(b, "peer-not-live")).includes(`mailboxd does not run on ${a.address}`));
 	await assertNothingRuns(pair);
 });
 
@@ -79,7 +79,8 @@ test("wrong host key, no host key, wrong key: refused, with the command that men
 	writeFileSync(knownHosts, `[${a.address}]:${a.sshd.port} ${other}\n`);
 	assert.match(await refused(b, "host-key"), /ssh-keygen -R/);
 	rmSync(knownHosts);
-	assert.match(await refused(b, "host-key"), /ssh-keyscan -t ed25519 -p \d+ 127\.0\.0\.1 >>/);
+	const scan = `ssh-keyscan -t ed25519 -p ${a.sshd.port} ${a.address} >>`;
+	assert.ok((await refused(b, "host-key")).includes(scan));
 	writeFileSync(knownHosts, right);
 	const key = b.path(".ssh/live_sync");
 	renameSync(key, `${key}.right`);
@@ -165,8 +166,10 @@ test("admin starts Zimbra on the mirror without stop: the loops withdraw, mailbo
 	await liveSyncd(b, "start");
 	await deliver(pair, 5);
 	await caughtUp(pair);
-	await b.startZimbra();
+	// It may find LDAP in the middle of an exchange, start it beside the loop, and exit with 1 for that.
+	await b.run("zmcontrol", "start");
 	const mailboxd = b.servicePid("mailboxd");
+	assert.ok(mailboxd !== undefined);
 	await until("the loops are gone", async () => (await b.liveSyncd("status")).code === 3);
 	assert.equal(b.servicePid("mailboxd"), mailboxd);
 	const said = (await b.liveSyncd("status")).stdout;

@@ -147,7 +147,10 @@ async function makeHosts(directory: string, options: PairOptions): Promise<Pair>
 	const common = { pairId, directory, program: options.program ?? "source" };
 	const host = async (name: "a" | "b", address: string) =>
 		new Host({ ...common, name, address, port: await freePort(address) });
-	return new Pair(directory, await host("a", "127.0.0.1"), await host("b", "127.0.0.2"));
+	// A network of its own: a port that is free now is not taken by another pair until sshd has it.
+	const [x = 0, y = 0] = randomBytes(2);
+	const network = `127.${1 + (x % 254)}.${y}`;
+	return new Pair(directory, await host("a", `${network}.1`), await host("b", `${network}.2`));
 }
 
 /** The path of a unix socket has some hundred bytes, and those of a host lie deep. */

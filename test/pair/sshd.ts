@@ -68,12 +68,15 @@ export class Sshd {
 		});
 		child.unref();
 		this.#child = child;
-		for (let i = 0; i < 500 && child.exitCode === null; i++) {
+		for (let i = 0; i < 1000 && child.exitCode === null && child.signalCode === null; i++) {
 			// Not by a connection, whose process would be a stray one for a moment.
 			if (textOf(log).slice(before).includes("Server listening on")) return;
 			await sleep(10);
 		}
-		throw new Error(`sshd did not start: see ${log}`);
+		const { exitCode, signalCode } = child;
+		throw new Error(
+			`sshd did not start (exit code ${exitCode}, signal ${signalCode}): ${textOf(log).slice(before)}`,
+		);
 	}
 
 	/** Ends the listener; sessions that are open go on, as with a real one. */
