@@ -55,6 +55,18 @@ export function describe(error: unknown): string {
 	return `${error.message}${cause}`;
 }
 
+/** A command to run or a page to read: of a {@link Refusal}, and where the disk is what does not let us. */
+export function hintOf(error: unknown): string | undefined {
+	if (error instanceof Refusal) return error.hint;
+	if (hasCode(error, "ENOSPC", "EDQUOT")) {
+		return "make room on that disk, and nothing is lost: docs/runbooks.md, disk full";
+	}
+	if (hasCode(error, "EROFS", "EIO")) {
+		return "look for errors of that disk in the kernel log: dmesg; when it can be written again, nothing is lost";
+	}
+	return error instanceof Error && error.cause !== undefined ? hintOf(error.cause) : undefined;
+}
+
 /** Whether a failed system call failed with one of these codes (`ENOENT`, …). */
 export function hasCode(error: unknown, ...codes: string[]): boolean {
 	return error instanceof Error && "code" in error && codes.includes(String(error.code));

@@ -1,4 +1,4 @@
-import { describe, Refusal } from "../errors.ts";
+import { describe, hintOf, Refusal } from "../errors.ts";
 import type { Problem } from "../formats/state.ts";
 import type { Logger } from "../services/log/logger.ts";
 
@@ -16,11 +16,11 @@ export class Problems<Topic extends string> {
 
 	/** An error as it was caught; a Refusal stands until a person acts, unless told otherwise. */
 	report(topic: Topic, error: unknown, critical = error instanceof Refusal): void {
-		const refusal = error instanceof Refusal ? error : undefined;
+		const hint = hintOf(error);
 		this.note(topic, {
-			code: refusal?.code ?? "trouble",
+			code: error instanceof Refusal ? error.code : "trouble",
 			message: describe(error),
-			...(refusal === undefined ? {} : { hint: refusal.hint }),
+			...(hint === undefined ? {} : { hint }),
 			critical,
 		});
 	}

@@ -1,4 +1,4 @@
-import { promises, readFileSync } from "node:fs";
+import { promises, readFileSync, readlinkSync } from "node:fs";
 import type { FileHandle } from "node:fs/promises";
 import { dirname } from "node:path";
 import { hasCode } from "../errors.ts";
@@ -20,6 +20,39 @@ export async function readIfThere(path: string): Promise<string | undefined> {
 }
 
 /**
+ * Adds the file to what the system says of a write or an fsync: it knows an open file only, and an
+ * admin who reads of a full disk has to know which.
+ */
+function named(error: unknown, path: string): unknown {
+	if (error instanceof Error && "syscall" in error && !("path" in error)) {
+		error.message += ` '${path}'`;
+		Object.assign(error, { path });
+	}
+	return error;
+}
+
+/** Writes a whole file, in place and not fsynced. */
+export async function writeWhole(
+	path: string,
+	content: string | Uint8Array,
+	mode = 0o640,
+): Promise<void> {
+	await promises.writeFile(path, content, { mode }).catch((error: unknown) => {
+		throw named(error, path);
+	});
+}
+
+/** {@link FileHandle.datasync}, with an error that names the file. */
+export async function syncData(file: FileHandle): Promise<void> {
+	await file.datasync().catch((error: unknown) => {
+		throw named(error, pathOf(file));
+	});
+}
+
+/** Under which path the file is to be found now. Source: proc(5), /proc/PID/fd. */
+const pathOf = (file: FileHandle): string => readlinkSync(`/proc/self/fd/${file.fd}`);
+
+/**
  * Replaces a file so that after a crash at any moment either the old or the new content is there,
  * whole; when it returns, the new content is on disk.
  */
@@ -31,7 +64,7 @@ export async function writeDurably(path: string, content: string | Uint8Array): 
 		await file.sync();
 	} catch (error) {
 		await promises.rm(temporary, { force: true });
-		throw error;
+		throw named(error, temporary);
 	}
 	await renameDurably(temporary, path);
 }
@@ -103,7 +136,11 @@ export async function writeAt(
 ): Promise<void> {
 	let written = 0;
 	while (written < bytes.length) {
-		const result = await file.write(bytes, written, bytes.length - written, position + written);
+		const result = await file
+			.write(bytes, written, bytes.length - written, position + written)
+			.catch((error: unknown) => {
+				throw named(error, pathOf(file));
+			});
 		written += result.bytesWritten;
 	}
 }

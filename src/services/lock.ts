@@ -1,9 +1,9 @@
-import { mkdir, readdir, rename, rm, rmdir, stat, writeFile } from "node:fs/promises";
+import { mkdir, readdir, rename, rm, rmdir, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { hasCode } from "../errors.ts";
 import { failPoint } from "./fail-point.ts";
-import { readIfThere } from "./files.ts";
+import { readIfThere, writeWhole } from "./files.ts";
 import type { Logger } from "./log/logger.ts";
 import { processesRunning } from "./process-table.ts";
 import { isAlive, ownIdentity, type ProcessIdentity, parseIdentity } from "./processes.ts";
@@ -80,7 +80,7 @@ export async function takeLock(lock: string, options: LockOptions): Promise<Held
 	const record = async (changed: LockOwner) => {
 		owner = changed;
 		const next = `${ownerFile(lock)}.${process.pid}.tmp`;
-		await writeFile(next, JSON.stringify(owner));
+		await writeWhole(next, JSON.stringify(owner));
 		await rename(next, ownerFile(lock));
 	};
 	return {
@@ -155,7 +155,7 @@ async function tryToTake(
 	if ((await mark(lock)) !== undefined) return undefined;
 	const owner = { process: ownIdentity(), children: [], purpose, since: Date.now() };
 	try {
-		await writeFile(claim, JSON.stringify(owner));
+		await writeWhole(claim, JSON.stringify(owner));
 		if (!(await tryToMake(lock))) {
 			await rm(claim, { force: true });
 			return undefined;

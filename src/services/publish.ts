@@ -1,5 +1,5 @@
 import { promises } from "node:fs";
-import { readIfThere } from "./files.ts";
+import { readIfThere, writeWhole } from "./files.ts";
 
 /**
  * Replaces a state file that others read at any moment. Not fsynced: it says what is now, and after
@@ -8,7 +8,7 @@ import { readIfThere } from "./files.ts";
 export async function publish(path: string, state: object): Promise<void> {
 	const temporary = `${path}.${process.pid}.tmp`;
 	try {
-		await promises.writeFile(temporary, `${JSON.stringify(state)}\n`, { mode: 0o640 });
+		await writeWhole(temporary, `${JSON.stringify(state)}\n`);
 		await promises.rename(temporary, path);
 	} catch (error) {
 		await promises.rm(temporary, { force: true });

@@ -135,7 +135,7 @@ test("the mirror's disk full, then read-only: nothing acknowledged that is not t
 		await using _ = await following(pair);
 		await deliver(pair, 20);
 		await pair.a.mailbox.deliver({ to: ["user1@example.net"], size: 600_000 });
-		await isSaid(/ENOSPC/);
+		await isSaid(/ENOSPC.*write '.*redolog\/redo\.log'/);
 		await disk.resize("20m");
 		await caughtUp(pair, disk.path);
 		await until("the problem is over", async () => (await redoState(b))?.problems.length === 0);

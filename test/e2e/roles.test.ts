@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { test } from "node:test";
 import type { Host } from "../pair/host.ts";
 import { createPair, type Pair } from "../pair/pair.ts";
@@ -10,6 +11,7 @@ import { type AccountFile, accountFile } from "../pair/store/accounts.ts";
 import { compareStores } from "../pair/store-dump.ts";
 import { until } from "../pair/until.ts";
 import {
+	assertExecutedOnce,
 	assertNothingRuns,
 	caughtUp,
 	deliver,
@@ -146,6 +148,30 @@ test("a disk that is all but full: start refuses, names the directory and what a
 	const told = /warning redo.*redolog: [01] MiB free.*\[disk-space\]/;
 	await until("status tells of it", async () => told.test(await liveSyncd(b, "status")));
 	await liveSyncd(b, "kill");
+});
+
+test("stop with a full disk names the file and what to do; with room again, it replays everything", async (t) => {
+	if (!canMountSmallDisk()) return t.skip("no tmpfs can be mounted in a namespace here");
+	await using pair = await createPair({ ...quickly, settings: { ...quick, disk_floor: "0" } });
+	const { a, b } = pair;
+	await using disk = await SmallDisk.mount(b, "live_sync", "20m");
+	await liveSyncd(b, "start");
+	await deliver(pair, 5);
+	await caughtUp(pair);
+	await a.crash();
+	// So that nobody makes room for a moment by replacing a file.
+	await liveSyncd(b, "kill");
+	const filler = join(disk.path, "filler");
+	assert.throws(() => writeFileSync(filler, Buffer.alloc(30 << 20)), /ENOSPC/);
+	const said = await liveSyncd(b, "stop", 1);
+	assert.match(
+		said,
+		/ENOSPC: no space left on device, write '.*live_sync\/.*'\n {2}try: make room/,
+	);
+	rmSync(filler);
+	await liveSyncd(b, "stop");
+	assertExecutedOnce(pair);
+	await assertNothingRuns(pair);
 });
 
 test("position file lost: start refuses rather than skip or repeat", async () => {

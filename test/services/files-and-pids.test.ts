@@ -1,12 +1,20 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { open } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
+import { hintOf } from "../../src/errors.ts";
 import { unknownRole } from "../../src/formats/role.ts";
 import { ageOf, now } from "../../src/services/clock.ts";
-import { moveDurably, writeDurably } from "../../src/services/files.ts";
+import {
+	moveDurably,
+	syncData,
+	writeAt,
+	writeDurably,
+	writeWhole,
+} from "../../src/services/files.ts";
 import { readPidFile, removePidFile, writePidFile } from "../../src/services/pid-file.ts";
 import { identify, isAlive, killAll, ownIdentity } from "../../src/services/processes.ts";
 import { ProvenanceFile, readProvenance } from "../../src/services/redolog/provenance.ts";
@@ -25,6 +33,23 @@ test("a durable write replaces the file and leaves nothing else behind", async (
 	assert.equal(readFileSync(file, "utf8"), "two");
 	await moveDurably(file, join(at.path, "g"));
 	assert.deepEqual(readdirSync(at.path), ["g"]);
+});
+
+test("a write that the disk refuses names its file, which the system does not, and says what to do", async () => {
+	const isSaid = (error: Error) => {
+		assert.match(error.message, /^ENOSPC: no space left on device, write '\/dev\/full'$/);
+		assert.match(hintOf(new Error("more", { cause: error })) ?? "", /make room .*disk full/);
+		return true;
+	};
+	await assert.rejects(writeWhole("/dev/full", "text"), isSaid);
+	await using file = await open("/dev/full", "r+");
+	await assert.rejects(writeAt(file, 0, Buffer.from("text")), isSaid);
+	await using reading = await open("/proc/self/stat", "r");
+	await assert.rejects(syncData(reading), /^Error: EINVAL: .*, fdatasync '\/proc\/\d+\/stat'$/);
+	await assert.rejects(
+		writeWhole("/nowhere/file", ""),
+		/^Error: ENOENT: .*, open '\/nowhere\/file'$/,
+	);
 });
 
 test("a pid is believed only with the start time of its process", async () => {

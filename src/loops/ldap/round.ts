@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import { rm, writeFile } from "node:fs/promises";
+import { rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { blockSize } from "../../formats/ldap/block-size.ts";
 import { sameMark } from "../../formats/ldap/mark.ts";
@@ -7,6 +7,7 @@ import type { SnapshotAnswer } from "../../formats/ldap/wire.ts";
 import type { LdapSnapshot } from "../../formats/state.ts";
 import type { Config } from "../../services/config.ts";
 import { failPoint } from "../../services/fail-point.ts";
+import { writeWhole } from "../../services/files.ts";
 import { checkRoom, roomForCopy, syncTree } from "../../services/ldap/copies.ts";
 import {
 	digestFiles,
@@ -69,7 +70,7 @@ export async function runRound(parts: RoundParts): Promise<number> {
 	const options = { config, run, signal, copy: places.next, scratch: places.check };
 	const entries = await checkCopy(options, expected);
 	const copy: LdapSnapshot = { ...snapshot, entries };
-	await writeFile(join(places.next, markerName), `${JSON.stringify(copy)}\n`, { mode: 0o640 });
+	await writeWhole(join(places.next, markerName), `${JSON.stringify(copy)}\n`);
 	await syncTree(places.next);
 	status.setStaged(copy);
 

@@ -1,4 +1,4 @@
-import { describe, Refusal } from "../../errors.ts";
+import { describe, hintOf, Refusal } from "../../errors.ts";
 
 /** Says once, at the edge, what is wrong and what to do about it. */
 export function tell(error: unknown): void {
@@ -6,6 +6,7 @@ export function tell(error: unknown): void {
 }
 
 function explain(error: unknown): string {
-	if (!(error instanceof Refusal)) return `live-syncd: ${describe(error)}\n`;
-	return `live-syncd: ${describe(error)}  [${error.code}]\n  try: ${error.hint}\n`;
+	const code = error instanceof Refusal ? `  [${error.code}]` : "";
+	const hint = hintOf(error);
+	return `live-syncd: ${describe(error)}${code}\n${hint === undefined ? "" : `  try: ${hint}\n`}`;
 }

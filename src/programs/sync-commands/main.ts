@@ -1,5 +1,5 @@
 import type { Readable } from "node:stream";
-import { describe, hasCode, Refusal } from "../../errors.ts";
+import { describe, hasCode, hintOf, Refusal } from "../../errors.ts";
 import {
 	findRequest,
 	maxRequestLength,
@@ -99,7 +99,8 @@ function refuse(text: string, reason: string, log: ServedLog): number {
 function tell(error: unknown): void {
 	const code = error instanceof Refusal ? `  [${error.code}]` : "";
 	complain(`sync-commands: ${describe(error)}${code}`);
-	if (error instanceof Refusal) complain(`  try: ${error.hint}`);
+	const hint = hintOf(error);
+	if (hint !== undefined) complain(`  try: ${hint}`);
 }
 
 const reasonOf = (signal: AbortSignal, error: unknown): string =>

@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { constants, type FileHandle, open } from "node:fs/promises";
 import { dirname } from "node:path";
 import type { LogIdentity } from "../../formats/redolog/position.ts";
-import { openIfThere, readAt, syncDirectory, writeAt } from "../files.ts";
+import { openIfThere, readAt, syncData, syncDirectory, writeAt } from "../files.ts";
 
 /**
  * Which bytes of the local redo.log came from the live server. Kept in redolog/ beside the log, so
@@ -71,7 +71,7 @@ export class ProvenanceFile implements AsyncDisposable {
 		const length = slot.write(`${checksum(text)} ${text}\n`);
 		if (length === slotSize) throw new RangeError("a provenance record is too long");
 		await writeAt(this.#file, (generation % 2) * slotSize, slot);
-		await this.#file.datasync();
+		await syncData(this.#file);
 		this.#generation = generation;
 		this.#current = record;
 	}

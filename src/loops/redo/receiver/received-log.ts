@@ -4,7 +4,7 @@ import { hasCode, Refusal } from "../../../errors.ts";
 import { DigestChain } from "../../../formats/redolog/digest-chain.ts";
 import { headerSize } from "../../../formats/redolog/header.ts";
 import type { LogIdentity } from "../../../formats/redolog/position.ts";
-import { moveDurably, readAt, renameDurably, writeAt } from "../../../services/files.ts";
+import { moveDurably, readAt, renameDurably, syncData, writeAt } from "../../../services/files.ts";
 import type { ZimbraPaths } from "../../../services/paths.ts";
 import { extendChain } from "../../../services/redolog/extend-chain.ts";
 import type { KeptLinks } from "../../../services/redolog/kept-links.ts";
@@ -159,7 +159,7 @@ export class ReceivedLog implements AsyncDisposable {
 		await this.#record({ headers: this.#headers.map(headerDigest) });
 		await writeAt(this.#parts.file, 0, header);
 		this.#headers = [header];
-		await this.#onDisk(() => this.#parts.file.datasync());
+		await this.#onDisk(() => syncData(this.#parts.file));
 	}
 
 	/**
@@ -171,7 +171,7 @@ export class ReceivedLog implements AsyncDisposable {
 		const upTo = this.written;
 		const digest = this.#parts.chain.digest().toString("hex");
 		await this.checkUntouched(upTo);
-		await this.#onDisk(() => this.#parts.file.datasync());
+		await this.#onDisk(() => syncData(this.#parts.file));
 		await this.#record({ upTo, digest });
 		this.#flushed = upTo;
 		await this.#parts.kept.write(this.#keptLinks, this.#parts.chain.links.slice(this.#keptLinks));
