@@ -6,10 +6,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { pino } from "pino";
-import { livingChildren, readLockOwner, takeLock } from "../../src/services/lock.ts";
+import { type HeldLock, livingChildren, readLockOwner, takeLock } from "../../src/services/lock.ts";
 import { processesRunning } from "../../src/services/process-table.ts";
 import { isAlive } from "../../src/services/processes.ts";
-import { endOrphans } from "../../src/services/run-under-lock.ts";
+import { makeRun } from "../../src/services/run.ts";
+import { endOrphans, recorded } from "../../src/services/run-under-lock.ts";
 
 const services = join(import.meta.dirname, "../../src/services");
 
@@ -64,3 +65,20 @@ for (const kind of ["a program", "a script"]) {
 		}
 	});
 }
+
+test("without room for its name a command is run all the same, and not for any other failure", async () => {
+	const lockThatFails = (code: string): HeldLock => {
+		const fail = () => Promise.reject(Object.assign(new Error(code), { code }));
+		return { announceChild: fail, addChild: fail, release: fail, [Symbol.asyncDispose]: fail };
+	};
+	const run = makeRun({ path: ["/usr/bin", "/bin"], zimbra_home: "/" });
+	for (const command of [
+		["echo", "done"],
+		["sh", "-c", "sleep 0.2; echo done"],
+	]) {
+		const { stdout } = await recorded(run, lockThatFails("ENOSPC"))(command, { timeoutMs: 60_000 });
+		assert.equal(stdout, "done\n");
+		const other = recorded(run, lockThatFails("ENOENT"))(command, { timeoutMs: 60_000 });
+		await assert.rejects(other, /ENOENT/);
+	}
+});
