@@ -70,13 +70,8 @@ export function judgePeer(local: LocalFacts, peer: Hello): Refusal | undefined {
 			"these two servers are no copies of each other; a mirror begins with an initial copy: docs/runbooks.md, initial copy",
 		);
 	}
-	if (local.zimbra !== undefined && peer.zimbra !== undefined && local.zimbra !== peer.zimbra) {
-		return new Refusal(
-			"zimbra-version",
-			`${local.peer} has ${peer.zimbra}, this server has ${local.zimbra}`,
-			"both servers need the same release and patch of Zimbra",
-		);
-	}
+	const otherVersion = judgeVersions(local.peer, peer.zimbra, local.zimbra);
+	if (otherVersion !== undefined) return otherVersion;
 	// The peer's clock was read somewhere in between: a slow answer must not look like a wrong clock.
 	const offsetMs = Math.max(local.askedAt - peer.clock, peer.clock - local.answeredAt, 0);
 	if (offsetMs > local.clockOffsetMaxMs) {
@@ -106,6 +101,20 @@ export function judgeRedoSettings(peer: string, settings: RedoSettings): Refusal
 		);
 	}
 	return undefined;
+}
+
+/** What `zmcontrol -v` says on each; a version that is not known forbids nothing. */
+export function judgeVersions(
+	peer: string,
+	there: string | undefined,
+	here: string | undefined,
+): Refusal | undefined {
+	if (there === undefined || here === undefined || there === here) return undefined;
+	return new Refusal(
+		"zimbra-version",
+		`${peer} has ${there}, this server has ${here}`,
+		"both servers need the same release and patch of Zimbra",
+	);
 }
 
 /**

@@ -17,6 +17,8 @@ export function basePaths(base: string) {
 		stateRedo: join(base, "status/redo.json"),
 		stateLdap: join(base, "status/ldap.json"),
 		role: join(base, "status/role.json"),
+		/** what zmcontrol said about this server's Zimbra */
+		zimbraVersion: join(base, "status/zimbra-version.json"),
 		/** the replayed position: written only when a replay run is known to have ended */
 		replayed: join(base, "status/replayed.json"),
 		replayRun: join(base, "status/replay-run.json"),

@@ -25,6 +25,10 @@ test("start, status, start again, stop in the middle of a log, start again, stop
 	assert.match(await liveSyncd(b, "start"), /Starting processes\.\.\.done/);
 	assert.match(await liveSyncd(b, "status"), /redo log sync process OK\nldap sync process OK/);
 	assert.match(await liveSyncd(b, "start"), /already running/);
+	// The runbooks have a person list the one and move things to the other.
+	for (const name of ["failed", "aside"]) {
+		assert.deepEqual(readdirSync(b.path("live_sync/status", name)), []);
+	}
 
 	await deliver(pair, 20, 7);
 	await caughtUp(pair);

@@ -58,6 +58,8 @@ export type SnapshotAnswer = LdapMark & {
 	readonly coverage?: Coverage | undefined;
 	/** live clock, ms since the epoch, read with the coverage */
 	readonly takenAt: number;
+	/** what `zmcontrol -v` says there; undefined where it could not be told */
+	readonly zimbra?: string | undefined;
 	/** number of entries of each environment, by its directory below data/ldap */
 	readonly entries: Readonly<Record<string, number>>;
 	readonly contents: readonly SnapshotFile[];
@@ -103,6 +105,7 @@ export function decodeSnapshot(line: string): SnapshotAnswer {
 		directory: absolute(value.directory),
 		coverage: value.coverage === undefined ? undefined : logPosition(value.coverage),
 		takenAt: count(value.takenAt),
+		zimbra: value.zimbra === undefined ? undefined : text(value.zimbra),
 		entries: recordOf(value.entries, count),
 		contents: value.contents.map((each) => {
 			const { path, size, sha256 } = fields(each);

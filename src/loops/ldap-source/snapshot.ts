@@ -25,6 +25,7 @@ import { takeLock } from "../../services/lock.ts";
 import type { Logger } from "../../services/log/logger.ts";
 import { describeResult, makeRun, type Run } from "../../services/run.ts";
 import { endOrphans, recorded } from "../../services/run-under-lock.ts";
+import { zimbraVersion } from "../../services/zimbra/version.ts";
 import { readCoverage } from "./coverage.ts";
 import { snapshotPlaces } from "./places.ts";
 
@@ -139,6 +140,8 @@ async function make(
 		id: randomUUID(),
 		coverage,
 		takenAt: clock,
+		// Read last: an upgrade exchanges the programs first, then what is in LDAP.
+		zimbra: await zimbraVersion(config),
 		entries,
 		contents: await describeContents(target),
 	};

@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { judgeVersions } from "../../formats/guards.ts";
 import { blockSize } from "../../formats/ldap/block-size.ts";
 import { sameMark } from "../../formats/ldap/mark.ts";
 import type { SnapshotAnswer } from "../../formats/ldap/wire.ts";
@@ -20,6 +21,7 @@ import { forRound } from "../../services/ldap/round-processes.ts";
 import type { Logger } from "../../services/log/logger.ts";
 import { describeResult, makeRun, type Run } from "../../services/run.ts";
 import type { SshLink } from "../../services/ssh/connect.ts";
+import { zimbraVersion } from "../../services/zimbra/version.ts";
 import { checkCopy, type Expected } from "./check.ts";
 import type { LdapStatus } from "./ldap-status.ts";
 import { type LiveWatch, requestSnapshot } from "./live-watch.ts";
@@ -97,6 +99,10 @@ async function fetchCopy(parts: RoundParts, run: Run, places: LdapPlaces): Promi
 	if (parts.watch.hello.method === "files") return await fetchFiles(parts, run, places);
 	const { config, link, signal } = parts;
 	const answer = await requestSnapshot(link, config, signal);
+	// cn=config and schema of another release are not for this server's slapd and mailboxd.
+	const { zimbra } = answer;
+	const otherVersion = judgeVersions(config.remoteAddress, zimbra, await zimbraVersion(config));
+	if (otherVersion !== undefined) throw otherVersion;
 	const size = answer.contents.reduce((sum, file) => sum + file.size, 0);
 	const room = await roomForCopy(size, places.staging);
 	await checkRoom(dirname(places.staging), room, config.settings.disk_floor);

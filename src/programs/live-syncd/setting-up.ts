@@ -15,9 +15,10 @@ export async function configure(option: string | undefined): Promise<Config> {
 	return config;
 }
 
-/** The directories of the 2011 scripts. */
+/** The directories of the 2011 scripts, and those with which the runbooks have a person work. */
 export async function makeDirectories({ base }: Config): Promise<void> {
-	for (const file of [base.lock, base.pidRedo, base.log, base.stopFile, `${base.ldap}/.`]) {
-		await makeDirectory(dirname(file));
+	const parents = [base.lock, base.pidRedo, base.log, base.stopFile].map((file) => dirname(file));
+	for (const directory of [...parents, base.ldap, base.failed, base.aside]) {
+		await makeDirectory(directory);
 	}
 }

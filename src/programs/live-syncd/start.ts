@@ -151,7 +151,7 @@ async function checkGuards(config: Config, options: StartOptions, log: Logger): 
 		address: config.localAddress,
 		peer: remoteAddress,
 		role,
-		zimbra: await zimbraVersion(config, `${base.base}/status/zimbra-version.json`),
+		zimbra: await zimbraVersion(config),
 		serverId,
 		mailboxd: mailboxd && `process ${mailboxd.pid}`,
 		askedAt,

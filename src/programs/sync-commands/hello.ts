@@ -21,7 +21,7 @@ const rolloverMs = 500;
 export const serve: Serve<"hello"> = async (_, { config, signal }) => {
 	const { base, settings, zimbra } = config;
 	const [zimbraRelease, redolog, { role, timeline }, mailboxd, liveSyncd] = await Promise.all([
-		zimbraVersion(config, join(base.base, "status/zimbra-version.json")),
+		zimbraVersion(config),
 		findEnd(config),
 		readRole(base.role),
 		mailboxdState(config, signal),

@@ -24,10 +24,10 @@ const pollMs = 100;
  *
  * Of several processes one asks. It goes on when its client has lost patience, so that the next client
  * finds the answer.
- * @param cache path of the file in which it is kept
  * @returns undefined where it could not be told
  */
-export async function zimbraVersion(config: Config, cache: string): Promise<string | undefined> {
+export async function zimbraVersion(config: Config): Promise<string | undefined> {
+	const cache = config.base.zimbraVersion;
 	const key = installationKey(config);
 	const deadline = monotonicMs() + patienceMs;
 	for (;;) {

@@ -19,6 +19,7 @@ const look: LdapLook = {
 };
 
 const answer: SnapshotAnswer = {
+	zimbra: "Release 8.8.15.GA FOSS edition",
 	...{ transactionIds: look.transactionIds, sources: look.sources, files: look.files },
 	id: "id",
 	directory: "/opt/zimbra/live_sync/ldap/snapshot",

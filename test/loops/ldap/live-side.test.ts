@@ -78,8 +78,12 @@ test("an mdb_copy that does not end well leaves no reader in the live database",
 		settings: { ldap_copy_timeout: "1s" },
 	});
 	const { a, b } = pair;
-	// It holds its read transaction while nobody takes what it writes.
-	const hangs = tool(a, "mdb_copy", `[ "$1" = -V ] || /usr/bin/mdb_copy "$1" | sleep 1000`);
+	// It holds its read transaction while nobody takes what it writes; told to end, it would close it.
+	const hangs = tool(
+		a,
+		"mdb_copy",
+		`[ "$1" = -V ] || { trap "" TERM; /usr/bin/mdb_copy "$1" | sleep 1000; }`,
+	);
 	const loop = startLoop(b);
 	await waitFor("a reader", b, async () => (await readers(a)).length > 0);
 	await waitFor("the failure", b, () => /mdb_copy .* did not end in time/.test(readLog(b)));
@@ -102,6 +106,46 @@ test("an mdb_copy that hangs and has lost its sync-commands is ended by the next
 	}
 	await waitFor("the first copy", b, () => installedCopy(b));
 	assert.deepEqual(await readers(a), []);
+});
+
+test("LDAP first: the position that a copy covers was read before the copy was begun", async () => {
+	await using pair = await ldapPair();
+	const { a, b } = pair;
+	const begun = join(a.directory, "begun");
+	const size = `stat -c %s ${a.path("redolog/redo.log")}`;
+	tool(
+		a,
+		"mdb_copy",
+		`[ "$1" = -V ] || { [ -f ${begun} ] || ${size} >${begun}.new; mv -n ${begun}.new ${begun}; sleep 2; }
+exec /usr/bin/mdb_copy "$@"`,
+	);
+	await using _loop = startLoop(b);
+	await waitFor("the copy's beginning", b, () => existsSync(begun));
+	await a.mailbox.deliver({ to: ["user1@example.net"], size: 5000 });
+	const copy = await waitFor("the copy", b, () => installedCopy(b));
+	assert.equal(copy.coverage?.offset, Number(readFileSync(begun, "utf8")));
+});
+
+test("cn=config that changes under a copy is copied once more, and the data with it", async () => {
+	await using pair = await ldapPair();
+	const { a, b } = pair;
+	const changed = join(a.directory, "changed");
+	const file = a.path("data/ldap/config/cn=config.ldif");
+	tool(
+		a,
+		"mdb_copy",
+		`[ "$1" = -V ] || { echo >>${changed}; [ $(wc -l <${changed}) -gt 1 ] || echo "# changed" >>${file}; }
+exec /usr/bin/mdb_copy "$@"`,
+	);
+	await using _loop = startLoop(b);
+	const copy = await waitFor("the first copy", b, () => installedCopy(b));
+	assert.equal(readFileSync(changed, "utf8").length, 2);
+	assert.equal(
+		readFileSync(placeOf(b, "staging/config/cn=config.ldif"), "utf8"),
+		readFileSync(file, "utf8"),
+	);
+	await waitFor("quiet", b, () => readState(b)?.phase === "watching");
+	assert.equal(installedCopy(b)?.id, copy.id);
 });
 
 test("with too little room on the live server no copy is begun, and it is said", async () => {

@@ -166,6 +166,37 @@ test("with other LDAP passwords in localconfig.xml the mirror says so and is not
 	await waitFor("the problem's end", b, () => readState(b)?.problems.length === 0);
 });
 
+test("an upgrade of the live server: LDAP of another version of Zimbra is not used, and replay waits", async () => {
+	await using pair = await ldapPair();
+	const { a, b } = pair;
+	const mirror = new Directory(b);
+	await using _loop = await startFollowing(b);
+	const good = installedCopy(b)?.id;
+	upgrade(a);
+	await new Directory(a).addAccount("upgraded");
+	const problem = await waitFor("the problem", b, () =>
+		readState(b)?.problems.find(({ code }) => code === "zimbra-version"),
+	);
+	assert.equal(problem.critical, true);
+	assert.match(problem.message, /has Release 9\.0\.0.*, this server has Release 8\.8\.15/);
+	assert.equal(installedCopy(b)?.id, good);
+	assert.equal(await mirror.hasAccount("upgraded"), false);
+	const covered = readState(b)?.coverage?.offset;
+	await a.mailbox.deliver({ to: ["user1@example.net"] });
+	await sleep(1500);
+	assert.equal(readState(b)?.coverage?.offset, covered);
+
+	upgrade(b);
+	await waitFor("the account", b, () => mirror.hasAccount("upgraded"));
+	await waitFor("the problem's end", b, () => readState(b)?.problems.length === 0);
+});
+
+/** What an installer leaves of another release, as far as `zmcontrol -v` tells. */
+function upgrade(host: Host): void {
+	writeFileSync(host.path(".version"), "Release 9.0.0.GA.3924.UBUNTU18.64 FOSS edition.\n");
+	writeFileSync(host.path(".install_history"), "2: CONFIGURED zimbra-core_9.0.0.GA.3924\n");
+}
+
 test("an LDAP of the mirror that does not start is said, and a copy with which it does ends that", async () => {
 	await using pair = await ldapPair();
 	const { a, b } = pair;

@@ -1,10 +1,15 @@
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import type { SwapJournal } from "../../../src/formats/ldap/swap-plan.ts";
-import { repairSwap } from "../../../src/loops/ldap/swap.ts";
+import { startAt } from "../../../src/formats/replay/replayed-position.ts";
+import { repairSwap, takeSwapLock } from "../../../src/loops/ldap/swap.ts";
 import { findPlaces, type LdapPlaces } from "../../../src/services/ldap/places.ts";
+import { bootId, identify } from "../../../src/services/processes.ts";
 import { writeRole } from "../../../src/services/role.ts";
+import { writeRunRecord } from "../../../src/services/zimbra/run-record.ts";
 import { type ScriptedHost, scriptedHost } from "../../services/zimbra/host.ts";
 
 const { signal } = new AbortController();
@@ -35,6 +40,37 @@ test("on a server that was made the live one no exchange is undone", async () =>
 	await assert.rejects(repairSwap(host.config, host.log, signal), /its LDAP is left alone/);
 	assert.equal(generation(places.current), "new");
 	assert.equal(existsSync(host.path("bin/ldap.calls")), false);
+});
+
+test("no exchange beside a replay run whose loop is dead, though nobody holds the lock", async (t) => {
+	await using host = await scriptedHost();
+	const player = spawn("sleep", ["600"]);
+	t.after(() => player.kill("SIGKILL"));
+	const next = startAt({ serverId: "id", sequence: 1, createTime: 1, timeline: 1 });
+	await writeRunRecord(host.config, {
+		version: 1,
+		token: "no process has it",
+		directory: host.path("live_sync/status/slices/run"),
+		bootId: bootId(),
+		startedAt: 0,
+		phase: "running",
+		from: { ...next.log, offset: next.offset },
+		next,
+		files: [],
+		operations: 1,
+		log: { older: [] },
+		processes: [identify(player.pid ?? 0) ?? assert.fail()],
+		unknownEnds: 0,
+	});
+	let taken = false;
+	const taking = takeSwapLock(host.config, host.log, signal, "ldap swap").then((lock) => {
+		taken = true;
+		return lock;
+	});
+	await sleep(2500);
+	assert.equal(taken, false);
+	player.kill("SIGKILL");
+	await (await taking).release();
 });
 
 /** A crash right after the journal was written, with both copies whole. */
