@@ -1,6 +1,6 @@
 import { Refusal } from "../../errors.ts";
 import { type LdapMark, sameMark } from "../../formats/ldap/mark.ts";
-import { nextRoundAt } from "../../formats/ldap/schedule.ts";
+import { type LastRound, nextRoundAt } from "../../formats/ldap/schedule.ts";
 import type { Config } from "../../services/config.ts";
 import { isThere } from "../../services/files.ts";
 import { findPlaces } from "../../services/ldap/places.ts";
@@ -37,7 +37,7 @@ type Loop = {
 	/** whether this server's LDAP runs; asked at the start and when a round has failed: it costs a JVM */
 	readonly service: { inDoubt: boolean; askedAt: number };
 	/** the last round, of whatever connection, unless the link ended it */
-	lastRound: { start: number; end: number } | undefined;
+	lastRound: LastRound | undefined;
 };
 
 /**
@@ -177,10 +177,11 @@ async function session(loop: Loop, healthy: () => void): Promise<void> {
 		const workedMs = await runRound(parts).catch((error: unknown): never => {
 			loop.signal.throwIfAborted();
 			watch.signal.throwIfAborted();
-			loop.lastRound = { start, end: performance.now() };
+			const failures = (loop.lastRound?.failures ?? 0) + 1;
+			loop.lastRound = { start, end: performance.now(), failures };
 			throw new RoundFailed("round", { cause: error });
 		});
-		loop.lastRound = { start, end: start + workedMs };
+		loop.lastRound = { start, end: start + workedMs, failures: 0 };
 		loop.service.inDoubt = false;
 		status.problems.resolved("service");
 		// Where changes never pause the copy is never quite the newest; it is in use all the same.

@@ -17,12 +17,20 @@ test("changes without a pause do not put the round off for ever", () => {
 });
 
 test("rounds are an interval apart", () => {
-	const lastRound = { start: 1000, end: 1300 };
+	const lastRound = { start: 1000, end: 1300, failures: 0 };
 	assert.equal(nextRoundAt({ firstChange: 1400, lastChange: 1400, lastRound }, settings), 4000);
 });
 
 test("rounds of a large directory take no more than their share of the time", () => {
-	const lastRound = { start: 10_000, end: 40_000 };
+	const lastRound = { start: 10_000, end: 40_000, failures: 0 };
 	const at = nextRoundAt({ firstChange: 41_000, lastChange: 41_000, lastRound }, settings);
 	assert.equal(at, 110_000, "30 s of 100 s");
+});
+
+test("a copy that is refused again and again is tried ever more rarely, and every 15 minutes at least", () => {
+	const waits = [1, 2, 3, 4, 5, 50].map((failures) => {
+		const lastRound = { start: 10_000, end: 100_000, failures };
+		return nextRoundAt({ firstChange: 10_000, lastChange: 10_000, lastRound }, settings) - 10_000;
+	});
+	assert.deepEqual(waits, [300_000, 360_000, 720_000, 900_000, 900_000, 900_000]);
 });
