@@ -10,6 +10,7 @@ import { livingChildren, readLockOwner, takeLock } from "../../src/services/lock
 import { processesRunning } from "../../src/services/process-table.ts";
 import { isAlive } from "../../src/services/processes.ts";
 import { endOrphans } from "../../src/services/run-under-lock.ts";
+import { until } from "../pair/until.ts";
 
 const services = join(import.meta.dirname, "../../src/services");
 
@@ -48,7 +49,8 @@ for (const kind of ["a program", "a script"]) {
 
 			const owner = await readLockOwner(lock);
 			assert.ok(owner !== undefined && !isAlive(owner.process));
-			assert.equal(livingChildren(owner).length, 1);
+			// What is about to be the script's sleep has the script's words for a moment.
+			await until("one is found", () => livingChildren(owner).length === 1);
 			const options = {
 				purpose: "test",
 				signal: new AbortController().signal,
@@ -58,7 +60,8 @@ for (const kind of ["a program", "a script"]) {
 			const onOrphans = () => endOrphans(lock);
 			await using _held = await takeLock(lock, { ...options, timeoutMs: 10_000, onOrphans });
 			assert.deepEqual(processesRunning(command), []);
-			assert.deepEqual(processesRunning(["sleep", duration]), []);
+			// Killed with it, and dead as soon as it has the processor.
+			await until("its child is gone", () => processesRunning(["sleep", duration]).length === 0);
 		} finally {
 			rmSync(directory, { recursive: true, force: true });
 		}

@@ -108,10 +108,10 @@ for (const [kind, work] of [
 	["words of work in mailbox.log", 'echo "2026-11-23 14:30:55,706 INFO  x" >>"$LOG"'],
 ] as const) {
 	test(`progress extends the deadline: ${kind}`, async () => {
-		await using host = await scriptedHost({ replay_timeout: "1s" });
+		await using host = await scriptedHost({ replay_timeout: "3s" });
 		await host.script(
 			"zmplayredo",
-			`LOG=${host.path("log/mailbox.log")}; : >$LOG; for i in 1 2 3 4 5 6; do sleep 0.4; ${work}; done`,
+			`LOG=${host.path("log/mailbox.log")}; : >$LOG; for i in 1 2 3 4 5 6; do sleep 0.8; ${work}; done`,
 		);
 		const run = await player(host);
 		assert.equal(await play(host, run), "by itself");
@@ -184,14 +184,15 @@ test("a zmplayredo that an admin has started is not run beside, and its pid file
 });
 
 test("the processes of a run are killed by name, and by number where they show no environment", async () => {
-	const named = spawn("sleep", ["600"], { env: { LIVE_SYNC_RUN: "kill-me" }, stdio: "ignore" });
+	const token = `kill-me-${process.pid}`;
+	const named = spawn("sleep", ["600"], { env: { LIVE_SYNC_RUN: token }, stdio: "ignore" });
 	const bare = spawn("sleep", ["600"], { env: {}, stdio: "ignore" });
 	await Promise.all([once(named, "spawn"), once(bare, "spawn")]);
 	await sleep(50);
-	assert.equal(playerProcesses("kill-me").length, 1);
+	assert.equal(playerProcesses(token).length, 1);
 	const seen = identify(bare.pid ?? 0);
 	assert.ok(seen);
-	await endPlayer({ token: "kill-me", processes: [seen] });
-	assert.deepEqual(playerProcesses("kill-me"), []);
+	await endPlayer({ token, processes: [seen] });
+	assert.deepEqual(playerProcesses(token), []);
 	assert.equal(isAlive(seen), false);
 });
