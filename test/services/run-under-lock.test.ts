@@ -17,13 +17,17 @@ const services = join(import.meta.dirname, "../../src/services");
 /** Runs the command under the lock, in a process that dies when it has started it. */
 async function dieOver(lock: string, command: readonly string[]): Promise<void> {
 	const code = `
+		import { writeFileSync } from "node:fs";
 		import { takeLock } from ${JSON.stringify(join(services, "lock.ts"))};
 		import { makeRun } from ${JSON.stringify(join(services, "run.ts"))};
 		import { recorded } from ${JSON.stringify(join(services, "run-under-lock.ts"))};
 		const signal = new AbortController().signal;
 		const held = await takeLock(${JSON.stringify(lock)}, { purpose: "dying", signal, log: { warn() {} } });
 		const run = recorded(makeRun({ path: ["/usr/bin", "/bin"], zimbra_home: "/" }), held);
-		await run(["sleep", "0.2"], { timeoutMs: 60_000 });
+		// One that has ended before it can be named is not counted.
+		const named = ${JSON.stringify(`${lock}.named`)};
+		const first = ["sh", "-c", 'until [ -e "$0" ]; do sleep 0.1; done', named];
+		await run(first, { timeoutMs: 60_000, onStart: () => writeFileSync(named, "") });
 		await run(${JSON.stringify(command)}, { timeoutMs: 60_000 });
 	`;
 	const holder = spawn(process.execPath, ["--input-type=module", "--eval", code], {

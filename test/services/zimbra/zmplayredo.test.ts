@@ -153,6 +153,18 @@ test("the processes of a run are found by its name, also when the one that start
 	assert.deepEqual(playerProcesses(run.token), []);
 });
 
+test("what a run leaves behind is ended also where its first process has ended before it could be named", async () => {
+	await using host = await scriptedHost();
+	await host.script("zmplayredo", "sleep 600 & exit 0");
+	const run = await player(host);
+	const unnamed: typeof host.run = (command, { onStart: _, ...options }) =>
+		host.run(command, options);
+	await play({ ...host, run: unnamed }, run);
+	const left = playerProcesses(run.token);
+	for (const { pid } of left) process.kill(pid, "SIGKILL");
+	assert.deepEqual(left, []);
+});
+
 async function zmplayredoByHand(host: ScriptedHost): Promise<ChildProcess> {
 	await host.script("zmplayredo", "echo up; sleep 600; :");
 	const child = spawn(host.path("bin/zmplayredo"), {
