@@ -157,8 +157,10 @@ test("what a run leaves behind is ended also where its first process has ended b
 	await using host = await scriptedHost();
 	await host.script("zmplayredo", "sleep 600 & exit 0");
 	const run = await player(host);
-	const unnamed: typeof host.run = (command, { onStart: _, ...options }) =>
-		host.run(command, options);
+	const unnamed: typeof host.run = (command, options) => {
+		const { onStart: _, ...rest } = options;
+		return host.run(command, rest);
+	};
 	await play({ ...host, run: unnamed }, run);
 	const left = playerProcesses(run.token);
 	for (const { pid } of left) process.kill(pid, "SIGKILL");
