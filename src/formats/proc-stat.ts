@@ -8,11 +8,21 @@ export type ProcessStat = {
 	 * disk, and write when it answers.
 	 */
 	readonly alive: boolean;
+	/** a thread of the kernel's own */
+	readonly kernel: boolean;
 	/** clock ticks since boot */
 	readonly startTime: number;
 	/** of the process and of its children that were waited for, in clock ticks */
 	readonly cpuTime: number;
+	/**
+	 * Bytes of these files of the process. Undefined where that is hidden from us, and in the moment in
+	 * which it becomes another program: then the files are empty.
+	 */
+	readonly sizes: Readonly<Record<"cmdline" | "environ", number | undefined>>;
 };
+
+/** Source: linux, include/linux/sched.h, PF_KTHREAD. */
+const kernelThread = 0x0020_0000;
 
 /** @param text the file's one line */
 export function parseStat(text: string): ProcessStat {
@@ -20,12 +30,15 @@ export function parseStat(text: string): ProcessStat {
 	const close = text.lastIndexOf(")");
 	const fields = text.slice(close + 2).split(" ");
 	const field = (number: number) => Number(fields[number - 3]);
+	const size = (start: number, end: number) => (end > 0 ? end - start : undefined);
 	const ended = fields[0] === "Z" || fields[0] === "X";
 	return {
 		name: text.slice(text.indexOf("(") + 1, close),
 		parent: field(4),
 		alive: !ended || field(20) > 1,
+		kernel: (field(9) & kernelThread) !== 0,
 		startTime: field(22),
 		cpuTime: field(14) + field(15) + field(16) + field(17),
+		sizes: { cmdline: size(field(48), field(49)), environ: size(field(50), field(51)) },
 	};
 }

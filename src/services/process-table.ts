@@ -18,9 +18,9 @@ export function* allProcesses(): Generator<TableEntry> {
 	for (const name of readdirSync("/proc")) {
 		const pid = Number(name);
 		if (!Number.isSafeInteger(pid)) continue;
-		const words = readIfAllowed(pid, "cmdline")?.split("\0");
+		const words = readLoaded(pid, "cmdline")?.split("\0");
 		if (words === undefined || words.length <= 1) continue;
-		const environment = () => readIfAllowed(pid, "environ")?.split("\0") ?? [];
+		const environment = () => readLoaded(pid, "environ")?.split("\0") ?? [];
 		yield { pid, words, environment, identity: () => identify(pid) };
 	}
 }
@@ -60,6 +60,25 @@ export function cpuTime(pid: number): number {
 	// A tick is a hundredth of a second (sysconf(_SC_CLK_TCK) on Linux).
 	return stat === undefined ? 0 : parseStat(stat).cpuTime * 10;
 }
+
+/** A program is loaded within milliseconds; what takes longer waits for a disk. */
+const loadedMs = 100;
+
+/** The file of a process; where it is about to become another program, that of the new one. */
+function readLoaded(pid: number, file: "cmdline" | "environ"): string | undefined {
+	const deadline = performance.now() + loadedMs;
+	for (;;) {
+		const text = readIfAllowed(pid, file);
+		if (text !== "" || performance.now() > deadline) return text;
+		const stat = readIfAllowed(pid, "stat");
+		if (stat === undefined) return undefined;
+		const { alive, kernel, sizes } = parseStat(stat);
+		if (!alive || kernel || sizes[file] === 0) return text;
+		Atomics.wait(nothing, 0, 0, 1);
+	}
+}
+
+const nothing = new Int32Array(new SharedArrayBuffer(4));
 
 /** Gone, or another user's: undefined. */
 function readIfAllowed(pid: number, file: string): string | undefined {

@@ -1,10 +1,17 @@
 import assert from "node:assert/strict";
 import { existsSync, rmSync } from "node:fs";
 import { test } from "node:test";
-import type { Host } from "../pair/host.ts";
 import { createPair } from "../pair/pair.ts";
 import { until } from "../pair/until.ts";
-import { assertNothingRuns, caughtUp, deliver, liveSyncd, quick, quickly } from "./support.ts";
+import {
+	assertNothingRuns,
+	caughtUp,
+	deliver,
+	liveSyncd,
+	loops,
+	quick,
+	quickly,
+} from "./support.ts";
 
 test("the foreground told to end in its first moments leaves no loop behind", async () => {
 	await using pair = await createPair({ ...quickly });
@@ -23,14 +30,11 @@ test("the foreground told to end in its first moments leaves no loop behind", as
 	await liveSyncd(b, "kill");
 });
 
-const count = (host: Host, pattern: RegExp): number =>
-	host.processes().filter(({ command }) => pattern.test(command)).length;
-
 test("two starts at once on one server: one of them starts the loops, the other says who is at it", async () => {
 	await using pair = await createPair({ ldap: true, ...quickly });
 	const { b } = pair;
 	const ends = await Promise.all([b.liveSyncd("start"), b.liveSyncd("start")]);
-	assert.deepEqual([count(b, / loop redo/), count(b, / loop ldap/)], [1, 1]);
+	assert.deepEqual([loops(b, "redo").length, loops(b, "ldap").length], [1, 1]);
 	for (const { code, stdout, stderr } of ends) {
 		if (code === 0) assert.match(stdout, /\.\.\.done|already running/);
 		else assert.match(stderr, /live-syncd is at work here already: process \d+ \(start\)/);
@@ -53,7 +57,7 @@ test("start while stop replays is refused: it would follow again what the admin 
 	await caughtUp(pair);
 	b.replayFaults({ hang: true });
 	const stop = b.liveSyncd("stop");
-	await until("it replays", () => count(b, /zmplayredo/) > 0);
+	await until("it replays", () => b.processes().some(({ command }) => /zmplayredo/.test(command)));
 	assert.match(await liveSyncd(b, "start", 1), /at work here already: process \d+ \(stop\)/);
 	await liveSyncd(b, "kill");
 	assert.notEqual((await stop).code, 0, "kill has ended stop too");
@@ -64,11 +68,12 @@ test("kill and stop while start asks a server that does not answer: kill ends it
 	await using pair = await createPair({
 		proxy: true,
 		...quickly,
-		settings: { ...quick, connect_timeout: "3s" },
+		// Longer than the test needs: it is for the test to end the silence.
+		settings: { ...quick, connect_timeout: "5m" },
 	});
-	const { b } = pair;
+	const { b, links } = pair;
 	const hasItsTurn = () => existsSync(b.path("live_sync/lock/command.lock"));
-	pair.links.toA.blackHole();
+	links.toA.blackHole();
 	const first = b.liveSyncd("start");
 	await until("it has its turn", hasItsTurn);
 	await until("the other server could see it", async () =>
@@ -79,7 +84,15 @@ test("kill and stop while start asks a server that does not answer: kill ends it
 	assert.equal(b.strayProcesses().length, 0);
 	const second = b.liveSyncd("start");
 	await until("it has its turn", hasItsTurn);
-	assert.match(await liveSyncd(b, "stop"), /Waiting for process \d+ \(start\)/);
+	const stop = b.spawnLiveSyncd("stop");
+	const stopped = new Promise((resolve) => stop.once("exit", resolve));
+	let said = "";
+	stop.stdout?.on("data", (text) => {
+		said += text;
+	});
+	await until("stop waits for it", () => /Waiting for process \d+ \(start\)/.test(said));
+	links.toA.refuse();
 	assert.equal((await second).code, 1);
+	assert.equal(await stopped, 0);
 	assert.equal(b.strayProcesses().length, 0);
 });

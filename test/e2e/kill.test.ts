@@ -4,9 +4,9 @@ import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Host } from "../pair/host.ts";
 import { createPair, type Pair } from "../pair/pair.ts";
-import { lives, signal } from "../pair/processes.ts";
+import { lives } from "../pair/processes.ts";
 import { until } from "../pair/until.ts";
-import { assertNothingRuns, caughtUp, liveSyncd, quickly } from "./support.ts";
+import { assertNothingRuns, caughtUp, killLoop, liveSyncd, loops, quickly } from "./support.ts";
 
 /** So slow that the first pull of a directory takes minutes, and so little that ssh works. */
 const trickle = 8000;
@@ -37,8 +37,8 @@ test("the LDAP loop killed with SIGKILL in a pull: the next one does not pull be
 	await using pair = await createPair({ ldap: large, proxy: true, ...quickly });
 	const { b } = pair;
 	const orphans = await startSlowPull(pair);
-	killLdapLoop(b);
-	await until("the loop is gone", () => running(b, / loop ldap/).length === 0);
+	killLoop(b, "ldap");
+	await until("the loop is gone", () => loops(b, "ldap").length === 0);
 	assert.deepEqual(orphans.map(lives), [true, true], "a pull outlives its loop");
 
 	const started = liveSyncd(b, "start");
@@ -64,7 +64,7 @@ test("stop after the LDAP loop was killed in a pull leaves nothing of it", async
 	await using pair = await createPair({ ldap: large, proxy: true, ...quickly });
 	const { b } = pair;
 	await startSlowPull(pair);
-	killLdapLoop(b);
+	killLoop(b, "ldap");
 	await liveSyncd(b, "stop");
 	assert.deepEqual(strays(b), []);
 });
@@ -81,11 +81,6 @@ async function startSlowPull({ b, links }: Pair): Promise<number[]> {
 		return pulling().length === 2;
 	});
 	return pulling();
-}
-
-function killLdapLoop(host: Host): void {
-	const [loop] = running(host, / loop ldap/);
-	assert.ok(loop !== undefined && signal(loop, "SIGKILL"));
 }
 
 /** `kill`, at once. */

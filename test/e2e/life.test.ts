@@ -3,6 +3,7 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { createPair } from "../pair/pair.ts";
+import { signal } from "../pair/processes.ts";
 import { compareStores } from "../pair/store-dump.ts";
 import { until } from "../pair/until.ts";
 import {
@@ -10,6 +11,7 @@ import {
 	assertNothingRuns,
 	caughtUp,
 	deliver,
+	killLoop,
 	killLoops,
 	liveSyncd,
 	quickly,
@@ -110,7 +112,7 @@ test("the redo loop killed before it could name its zmplayredo: LDAP is not exch
 	await sleep(3000);
 	assert.ok(players().length > 0, "zmplayredo is still there");
 	assert.equal((await copy()).installed?.id, before, "the exchange waits for it");
-	for (const { pid } of players()) process.kill(pid, "SIGKILL");
+	for (const { pid } of players()) signal(pid, "SIGKILL");
 	await until("the new copy is in use", async () => (await copy()).installed?.id !== before);
 	delete b.environment.LIVE_SYNC_FAIL_AT;
 	b.replayFaults({});
@@ -124,8 +126,8 @@ test("kill ends everything at once, with its children, and leaves no lock and no
 	await using pair = await createPair({ ldap: true, ...quickly });
 	const { b } = pair;
 	await liveSyncd(b, "start");
-	await deliver(pair, 10);
 	b.replayFaults({ hang: true });
+	await deliver(pair, 10);
 	await until("a replay run", () =>
 		b.processes().some(({ command }) => /zmplayredo/.test(command)),
 	);
@@ -144,8 +146,7 @@ test("one loop killed: status says so with exit code 1, and stop still replays",
 	await using pair = await createPair({ ldap: true, ...quickly });
 	const { b } = pair;
 	await liveSyncd(b, "start");
-	const ldap = b.processes().find(({ command }) => /loop ldap/.test(command));
-	process.kill(ldap?.pid ?? 0, "SIGKILL");
+	killLoop(b, "ldap");
 	await until("it is gone", async () => (await b.liveSyncd("status")).code === 1);
 	await deliver(pair, 5);
 	await caughtUp(pair);

@@ -1,16 +1,16 @@
 import assert from "node:assert/strict";
 import { readdirSync } from "node:fs";
 import { test } from "node:test";
-import type { Host } from "../pair/host.ts";
 import { createPair } from "../pair/pair.ts";
-import { signal } from "../pair/processes.ts";
 import { op } from "../pair/redo/layouts.ts";
 import { until } from "../pair/until.ts";
 import {
 	assertExecutedOnce,
 	caughtUp,
 	deliver,
+	killLoop,
 	liveSyncd,
+	loops,
 	quick,
 	quickly,
 	redoState,
@@ -38,7 +38,7 @@ test("stop says that mail of an account which is not in LDAP here was set aside"
 	await liveSyncd(b, "start");
 	await deliver(pair, 1);
 	await caughtUp(pair);
-	kill(b, "ldap");
+	killLoop(b, "ldap");
 	await a.createAccount("newcomer@example.net");
 	await a.mailbox.deliver({ to: ["newcomer@example.net"] });
 	await caughtUp(pair);
@@ -88,7 +88,7 @@ for (const missing of ["ldap", "redo"] as const) {
 		await liveSyncd(b, "start");
 		const stays = loops(b, other);
 		assert.equal(stays.length, 1);
-		kill(b, missing);
+		killLoop(b, missing);
 		await until("it is gone", () => loops(b, missing).length === 0);
 		assert.match(await liveSyncd(b, "start"), /Starting processes\.\.\.done/);
 		assert.equal(loops(b, missing).length, 1);
@@ -100,15 +100,4 @@ for (const missing of ["ldap", "redo"] as const) {
 		await liveSyncd(b, "status");
 		await liveSyncd(b, "kill");
 	});
-}
-
-const loops = (host: Host, name: string): number[] =>
-	host
-		.processes()
-		.filter(({ command }) => command.includes(` loop ${name}`))
-		.map(({ pid }) => pid);
-
-function kill(host: Host, loop: "redo" | "ldap"): void {
-	const [pid] = loops(host, loop);
-	assert.ok(pid !== undefined && signal(pid, "SIGKILL"));
 }

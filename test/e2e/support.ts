@@ -4,6 +4,7 @@ import type { RedoState } from "../../src/formats/state.ts";
 import { countExecutions } from "../pair/committed.ts";
 import type { Host } from "../pair/host.ts";
 import type { Pair } from "../pair/pair.ts";
+import { signal } from "../pair/processes.ts";
 import { until } from "../pair/until.ts";
 
 /** Quick reactions, so that a test need not wait long; nothing here is a limit that is asserted. */
@@ -104,10 +105,24 @@ export async function replayed(pair: Pair): Promise<void> {
 	});
 }
 
-/** Ends the loops as a machine does that is reset. */
+type LoopName = "redo" | "ldap";
+
+/** The loops of that name. What is about to become a command that one runs bears its name for a moment too. */
+export function loops(host: Host, name: LoopName): number[] {
+	const named = host.processes().filter(({ command }) => command.includes(` loop ${name}`));
+	const ofLoop = (parent: number) => named.some(({ pid }) => pid === parent);
+	return named.filter(({ parent }) => !ofLoop(parent)).map(({ pid }) => pid);
+}
+
+export function killLoop(host: Host, name: LoopName): void {
+	const [pid] = loops(host, name);
+	assert.ok(pid !== undefined && signal(pid, "SIGKILL"), `the ${name} loop runs`);
+}
+
+/** Ends the loops as a machine does that is reset; one may just have ended by itself. */
 export function killLoops(mirror: Host): void {
-	for (const { pid, command } of mirror.processes()) {
-		if (/ loop (redo|ldap)/.test(command)) process.kill(pid, "SIGKILL");
+	for (const name of ["redo", "ldap"] as const) {
+		for (const pid of loops(mirror, name)) signal(pid, "SIGKILL");
 	}
 }
 
@@ -121,7 +136,7 @@ export function assertExecutedOnce({ a, b }: Pair): void {
 /** Nothing of live-syncd or sync-commands is left on either host. */
 export async function assertNothingRuns({ a, b }: Pair): Promise<void> {
 	const left = () => [...a.strayProcesses(), ...b.strayProcesses()];
-	await until("no process is left", () => left().length === 0, 20).catch((error: unknown) => {
+	await until("no process is left", () => left().length === 0).catch((error: unknown) => {
 		throw new Error(
 			`${String(error)}: ${left()
 				.map(({ command }) => command)

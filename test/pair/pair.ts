@@ -1,7 +1,6 @@
 import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { copyFileSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
 import { constants, tmpdir } from "node:os";
 import { join } from "node:path";
 import { Host } from "./host.ts";
@@ -9,6 +8,7 @@ import { initialCopy } from "./initial-copy.ts";
 import { install, type LdapOptions } from "./install.ts";
 import { writeConf } from "./live-sync-conf.ts";
 import type { Acknowledged } from "./mailbox-client.ts";
+import { freePort, ownNetwork } from "./network.ts";
 import { sweep } from "./processes.ts";
 import { makeKey } from "./sshd.ts";
 import type { Account } from "./store/accounts.ts";
@@ -147,9 +147,7 @@ async function makeHosts(directory: string, options: PairOptions): Promise<Pair>
 	const common = { pairId, directory, program: options.program ?? "source" };
 	const host = async (name: "a" | "b", address: string) =>
 		new Host({ ...common, name, address, port: await freePort(address) });
-	// A network of its own: a port that is free now is not taken by another pair until sshd has it.
-	const [x = 0, y = 0] = randomBytes(2);
-	const network = `127.${1 + (x % 254)}.${y}`;
+	const network = ownNetwork();
 	return new Pair(directory, await host("a", `${network}.1`), await host("b", `${network}.2`));
 }
 
@@ -173,15 +171,4 @@ function shareKey(...hosts: Host[]): void {
 			{ mode: 0o600 },
 		);
 	}
-}
-
-function freePort(host: string): Promise<number> {
-	return new Promise((resolve, reject) => {
-		const server = createServer();
-		server.once("error", reject);
-		server.listen(0, host, () => {
-			const address = server.address();
-			server.close(() => resolve(typeof address === "object" ? (address?.port ?? 0) : 0));
-		});
-	});
 }

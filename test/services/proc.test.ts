@@ -1,8 +1,12 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { test } from "node:test";
 import { readProc } from "../../src/services/proc.ts";
+import { processesRunning, processesWith } from "../../src/services/process-table.ts";
 
 test("a command line is read whole, however long it is", async () => {
 	const words = Array.from({ length: 3 }, (_, i) => String(i).repeat(50_000));
@@ -17,4 +21,31 @@ test("a command line is read whole, however long it is", async () => {
 	}
 	await once(child, "exit");
 	assert.throws(() => readProc(child.pid ?? 0, "stat"), { code: "ENOENT" });
+});
+
+test("a process that is about to become another program is found, by its words and by its environment", async () => {
+	const directory = mkdtempSync(join(tmpdir(), "proc-"));
+	const script = join(directory, "again");
+	writeFileSync(script, '#!/bin/sh\nexec "$0" "$@"\n');
+	chmodSync(script, 0o755);
+	const child = spawn(script, ["and again"], {
+		env: { LIVE_SYNC_TEST: directory },
+		stdio: "ignore",
+	});
+	try {
+		for (let look = 0; look < 40; look++) {
+			const found = [
+				processesRunning([script, "and again"]),
+				processesWith(`LIVE_SYNC_TEST=${directory}`),
+			];
+			assert.deepEqual(
+				found.map((each) => each.map(({ pid }) => pid)),
+				[[child.pid], [child.pid]],
+				`look ${look}`,
+			);
+		}
+	} finally {
+		child.kill("SIGKILL");
+		rmSync(directory, { recursive: true });
+	}
 });

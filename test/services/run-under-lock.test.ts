@@ -11,19 +11,24 @@ import { processesRunning } from "../../src/services/process-table.ts";
 import { isAlive } from "../../src/services/processes.ts";
 import { makeRun } from "../../src/services/run.ts";
 import { endOrphans, recorded } from "../../src/services/run-under-lock.ts";
+import { until } from "../pair/until.ts";
 
 const services = join(import.meta.dirname, "../../src/services");
 
 /** Runs the command under the lock, in a process that dies when it has started it. */
 async function dieOver(lock: string, command: readonly string[]): Promise<void> {
 	const code = `
+		import { writeFileSync } from "node:fs";
 		import { takeLock } from ${JSON.stringify(join(services, "lock.ts"))};
 		import { makeRun } from ${JSON.stringify(join(services, "run.ts"))};
 		import { recorded } from ${JSON.stringify(join(services, "run-under-lock.ts"))};
 		const signal = new AbortController().signal;
 		const held = await takeLock(${JSON.stringify(lock)}, { purpose: "dying", signal, log: { warn() {} } });
 		const run = recorded(makeRun({ path: ["/usr/bin", "/bin"], zimbra_home: "/" }), held);
-		await run(["sleep", "0.2"], { timeoutMs: 60_000 });
+		// One that has ended before it can be named is not counted.
+		const named = ${JSON.stringify(`${lock}.named`)};
+		const first = ["sh", "-c", 'until [ -e "$0" ]; do sleep 0.1; done', named];
+		await run(first, { timeoutMs: 60_000, onStart: () => writeFileSync(named, "") });
 		await run(${JSON.stringify(command)}, { timeoutMs: 60_000 });
 	`;
 	const holder = spawn(process.execPath, ["--input-type=module", "--eval", code], {
@@ -49,7 +54,8 @@ for (const kind of ["a program", "a script"]) {
 
 			const owner = await readLockOwner(lock);
 			assert.ok(owner !== undefined && !isAlive(owner.process));
-			assert.equal(livingChildren(owner).length, 1);
+			// What is about to be the script's sleep has the script's words for a moment.
+			await until("one is found", () => livingChildren(owner).length === 1);
 			const options = {
 				purpose: "test",
 				signal: new AbortController().signal,
@@ -59,7 +65,8 @@ for (const kind of ["a program", "a script"]) {
 			const onOrphans = () => endOrphans(lock);
 			await using _held = await takeLock(lock, { ...options, timeoutMs: 10_000, onOrphans });
 			assert.deepEqual(processesRunning(command), []);
-			assert.deepEqual(processesRunning(["sleep", duration]), []);
+			// Killed with it, and dead as soon as it has the processor.
+			await until("its child is gone", () => processesRunning(["sleep", duration]).length === 0);
 		} finally {
 			rmSync(directory, { recursive: true, force: true });
 		}

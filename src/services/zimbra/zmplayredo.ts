@@ -104,10 +104,9 @@ export async function play({ run, config }: ServiceParts, player: PlayerRun): Pr
 		if ((await progress.silentFor(processes)) > settings.replay_timeout) stop("no progress");
 	}
 	await running;
-	if (leader !== undefined) {
-		if (isAlive(leader)) signalGroup(leader, "SIGKILL");
-		await endPlayer({ token: player.token, processes: [...seen.values()] });
-	}
+	if (leader !== undefined && isAlive(leader)) signalGroup(leader, "SIGKILL");
+	// Also without a leader: one that ends at once is gone before it is seen, and what it left is not.
+	await endPlayer({ token: player.token, processes: [...seen.values()] });
 	return end;
 }
 

@@ -3,6 +3,7 @@ import { appendFileSync, existsSync, mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { LdapSnapshot, LdapState } from "../../../src/formats/state.ts";
+import { readEnvironments } from "../../../src/services/ldap/directory.ts";
 import type { Host } from "../../pair/host.ts";
 import { createPair, type Pair, type PairOptions } from "../../pair/pair.ts";
 import { type Finished, runToEnd } from "../../pair/run.ts";
@@ -100,6 +101,16 @@ export async function waitFor<T>(
 	}
 }
 
+/** The mirror's copy in use is that of the live directory as it is now, and no round is under way. */
+export async function waitUntilNewest({ a, b }: Pair): Promise<void> {
+	await waitFor("the newest copy", b, async () => {
+		const state = readState(b);
+		const [environment] = (await readEnvironments(a.path("data/ldap"), ["mdb/db"])).values();
+		const newest = environment?.transactionId === state?.installed?.transactionIds["mdb/db"];
+		return newest && state?.phase === "watching" && state.problems.length === 0;
+	});
+}
+
 export function readLog(host: Host): string {
 	const path = host.path("live_sync/log/live_sync.log");
 	return existsSync(path) ? readFileSync(path, "utf8") : "(none)";
@@ -144,8 +155,8 @@ export class Directory {
 		if (code !== 0) throw new Error(`ldapmodify on ${this.host.name} exited ${code}: ${stderr}`);
 	}
 
-	async addAccount(name: string): Promise<void> {
-		await this.change(
+	async addAccount(...names: string[]): Promise<void> {
+		const changes = names.map((name) =>
 			[
 				`dn: uid=${name},ou=people,dc=example,dc=net`,
 				"changetype: add",
@@ -157,6 +168,7 @@ export class Directory {
 				"",
 			].join("\n"),
 		);
+		await this.change(changes.join("\n"));
 	}
 
 	async deleteAccount(name: string): Promise<void> {

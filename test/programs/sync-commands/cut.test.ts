@@ -3,12 +3,12 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { appendFile, copyFile, readFile, writeFile } from "node:fs/promises";
-import { createServer } from "node:net";
 import { join } from "node:path";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { formatStreamRequest } from "../../../src/formats/protocol/request.ts";
 import { headerSize, parseHeader } from "../../../src/formats/redolog/header.ts";
+import { freePort, ownNetwork } from "../../pair/network.ts";
 import { processesOf } from "../../pair/processes.ts";
 import { runToEnd } from "../../pair/run.ts";
 import { makeKey, Sshd } from "../../pair/sshd.ts";
@@ -27,7 +27,7 @@ class SshServer implements AsyncDisposable {
 	private constructor(live: LiveServer, sshd: Sshd) {
 		this.live = live;
 		this.sshd = sshd;
-		const name = `[127.0.0.1]:${sshd.port}`;
+		const name = `[${sshd.address}]:${sshd.port}`;
 		this.#options = [
 			...["-F", "none", "-i", join(live.directory, "key"), "-p", String(sshd.port)],
 			...["-o", `UserKnownHostsFile=${join(live.directory, "known_hosts")}`],
@@ -47,22 +47,23 @@ class SshServer implements AsyncDisposable {
 			mode: 0o755,
 		});
 		await writeFile(authorizedKeys, `restrict,command="${program}" ${publicKey} live-syncd\n`);
-		const port = await freePort();
+		const address = `${ownNetwork()}.1`;
+		const port = await freePort(address);
 		const sshd = new Sshd({
 			directory: join(directory, "sshd"),
-			address: "127.0.0.1",
+			address,
 			port,
 			authorizedKeys,
 			home: directory,
 		});
 		const server = new SshServer(live, sshd);
-		await writeFile(join(directory, "known_hosts"), `[127.0.0.1]:${port} ${sshd.hostKey}\n`);
+		await writeFile(join(directory, "known_hosts"), `[${address}]:${port} ${sshd.hostKey}\n`);
 		await sshd.start({ ...process.env, LIVE_SYNC_HOST: server.marker });
 		return server;
 	}
 
 	ssh(asked: string): ChildProcess & { stdin: NodeJS.WritableStream } {
-		const words = [...this.#options, "127.0.0.1", asked];
+		const words = [...this.#options, this.sshd.address, asked];
 		return spawn("ssh", words, { stdio: ["pipe", "pipe", "pipe"], detached: true }) as never;
 	}
 
@@ -89,15 +90,6 @@ class SshServer implements AsyncDisposable {
 /** The end of a client at any moment, as its server sees it. */
 function cut({ pid, exitCode }: ChildProcess): void {
 	if (pid !== undefined && exitCode === null) process.kill(-pid, "SIGKILL");
-}
-
-function freePort(): Promise<number> {
-	return new Promise((resolve) => {
-		const server = createServer().listen(0, "127.0.0.1", () => {
-			const address = server.address();
-			server.close(() => resolve(typeof address === "object" ? (address?.port ?? 0) : 0));
-		});
-	});
 }
 
 test("after 20 connections that were cut at any moment no process is left on the live side", async () => {
@@ -137,7 +129,7 @@ test("after 20 connections that were cut at any moment no process is left on the
 			server.rsync(
 				"-aHz",
 				"--bwlimit=50",
-				`127.0.0.1:${redolog}/`,
+				`${server.sshd.address}:${redolog}/`,
 				`${server.live.directory}/copy/`,
 			),
 		closed("hello"),
@@ -156,7 +148,7 @@ test("after 20 connections that were cut at any moment no process is left on the
 		await sleep((i * 37) % 400);
 		cut(child);
 	}
-	await until("no process is left", () => server.served().length === 0, 15).catch((error) => {
+	await until("no process is left", () => server.served().length === 0).catch((error) => {
 		throw new Error(`still there: ${server.served().join("; ")}`, { cause: error });
 	});
 });
@@ -176,26 +168,27 @@ test("a waiting verb ends within seconds when its sshd is gone, also below a she
 	child.stdin.end("wait_redo\n");
 	await until("it is served", async () => (await server.live.served()).length > 0);
 	cut(child);
-	await until("it has ended", () => server.served().length === 0, 5);
+	await until("it has ended", () => server.served().length === 0);
 });
 
 test("an rsync of the 2011 mirror brings redolog over a real sshd, and its exit code comes through", async () => {
 	await using server = await SshServer.make();
 	const { live } = server;
+	const { address } = server.sshd;
 	const copy = join(live.directory, "copy");
 	const pull = (...words: string[]) =>
 		new Promise((resolve) => {
 			server.rsync(...words).once("close", resolve);
 		});
 	const options = ["-aHz", "--force", "--delete"];
-	assert.equal(await pull(...options, `127.0.0.1:${live.path("redolog")}/`, copy), 0);
+	assert.equal(await pull(...options, `${address}:${live.path("redolog")}/`, copy), 0);
 	const diff = await runToEnd("diff", ["-r", live.path("redolog"), copy]);
 	assert.deepEqual(diff, { code: 0, stdout: "", stderr: "" });
-	assert.equal(await pull(...options, `127.0.0.1:${live.path("data/ldap")}/`, `${copy}/ldap/`), 0);
+	assert.equal(await pull(...options, `${address}:${live.path("data/ldap")}/`, `${copy}/ldap/`), 0);
 	// What it must not do: push, and read elsewhere.
 	await copyFile(join(live.base, "live_sync.conf"), join(copy, "pushed"));
-	assert.notEqual(await pull("-a", `${copy}/pushed`, `127.0.0.1:${live.path("redolog")}/`), 0);
+	assert.notEqual(await pull("-a", `${copy}/pushed`, `${address}:${live.path("redolog")}/`), 0);
 	assert.throws(() => readFileSync(live.path("redolog/pushed")), /ENOENT/);
-	assert.notEqual(await pull("-a", `127.0.0.1:${live.path("conf")}/`, `${copy}/conf/`), 0);
+	assert.notEqual(await pull("-a", `${address}:${live.path("conf")}/`, `${copy}/conf/`), 0);
 	await server.sshd.stop();
 });

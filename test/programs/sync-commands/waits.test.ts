@@ -51,17 +51,20 @@ test("stream goes on at the cut when mailboxd's recovery has cut a torn record o
 	const child = server.start("stream");
 	const ended = ending(child);
 	let stdout = "";
+	let stderr = "";
 	child.stdout.on("data", (text: string) => {
 		stdout += text;
 	});
-	await until("the whole file", () => stdout.length > 0);
-	await sleep(300);
+	child.stderr.on("data", (text: string) => {
+		stderr += text;
+	});
+	await until("the whole file", () => stdout === first.toString());
 	await truncate(path, first.length - 100);
-	await sleep(700);
+	await until("the cut is noticed", () => /redo\.log: file truncated, going on at/.test(stderr));
 	await appendFile(path, "after recovery");
 	await until("what came after the cut", () => stdout.endsWith("after recovery"));
 	child.kill();
-	assert.match((await ended).stderr, /redo\.log: file truncated, going on at/);
+	await ended;
 });
 
 test("stream ends when nobody reads it any more", async () => {

@@ -1,8 +1,10 @@
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { endRound, forRound } from "../../../src/services/ldap/round-processes.ts";
+import { until } from "../../pair/until.ts";
 import { scriptedHost } from "../zimbra/host.ts";
 
 const { signal } = new AbortController();
@@ -10,15 +12,13 @@ const { signal } = new AbortController();
 test("what a round has started is found without its loop, its children too; that of another installation is left alone", async () => {
 	await using host = await scriptedHost();
 	await using other = await scriptedHost();
-	const start = (each: typeof host) =>
-		new Promise<{ pid: number; ended: Promise<unknown> }>((resolve) => {
-			const command = ["sh", "-c", "sleep 600 & sleep 600; true"];
-			const ended = forRound(each.config, each.run)(command, {
-				timeoutMs: 60_000,
-				signal,
-				onStart: ({ pid }) => setTimeout(() => resolve({ pid, ended }), 200),
-			});
-		});
+	const start = async (each: typeof host) => {
+		const up = each.path("up");
+		const command = ["sh", "-c", `sleep 600 & sleep 600 & : >${up}; wait`];
+		const ended = forRound(each.config, each.run)(command, { timeoutMs: 60_000, signal });
+		await until("its children run", () => existsSync(up));
+		return { ended };
+	};
 	const [ours, theirs] = await Promise.all([start(host), start(other)]);
 	assert.equal((await endRound(host.config)).length, 3);
 	await ours.ended;

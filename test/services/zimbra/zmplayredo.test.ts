@@ -108,10 +108,10 @@ for (const [kind, work] of [
 	["words of work in mailbox.log", 'echo "2026-11-23 14:30:55,706 INFO  x" >>"$LOG"'],
 ] as const) {
 	test(`progress extends the deadline: ${kind}`, async () => {
-		await using host = await scriptedHost({ replay_timeout: "1s" });
+		await using host = await scriptedHost({ replay_timeout: "3s" });
 		await host.script(
 			"zmplayredo",
-			`LOG=${host.path("log/mailbox.log")}; : >$LOG; for i in 1 2 3 4 5 6; do sleep 0.4; ${work}; done`,
+			`LOG=${host.path("log/mailbox.log")}; : >$LOG; for i in 1 2 3 4 5 6; do sleep 0.8; ${work}; done`,
 		);
 		const run = await player(host);
 		assert.equal(await play(host, run), "by itself");
@@ -153,6 +153,20 @@ test("the processes of a run are found by its name, also when the one that start
 	assert.deepEqual(playerProcesses(run.token), []);
 });
 
+test("what a run leaves behind is ended also where its first process has ended before it could be named", async () => {
+	await using host = await scriptedHost();
+	await host.script("zmplayredo", "sleep 600 & exit 0");
+	const run = await player(host);
+	const unnamed: typeof host.run = (command, options) => {
+		const { onStart: _, ...rest } = options;
+		return host.run(command, rest);
+	};
+	await play({ ...host, run: unnamed }, run);
+	const left = playerProcesses(run.token);
+	for (const { pid } of left) process.kill(pid, "SIGKILL");
+	assert.deepEqual(left, []);
+});
+
 async function zmplayredoByHand(host: ScriptedHost): Promise<ChildProcess> {
 	await host.script("zmplayredo", "echo up; sleep 600; :");
 	const child = spawn(host.path("bin/zmplayredo"), {
@@ -184,14 +198,15 @@ test("a zmplayredo that an admin has started is not run beside, and its pid file
 });
 
 test("the processes of a run are killed by name, and by number where they show no environment", async () => {
-	const named = spawn("sleep", ["600"], { env: { LIVE_SYNC_RUN: "kill-me" }, stdio: "ignore" });
+	const token = `kill-me-${process.pid}`;
+	const named = spawn("sleep", ["600"], { env: { LIVE_SYNC_RUN: token }, stdio: "ignore" });
 	const bare = spawn("sleep", ["600"], { env: {}, stdio: "ignore" });
 	await Promise.all([once(named, "spawn"), once(bare, "spawn")]);
 	await sleep(50);
-	assert.equal(playerProcesses("kill-me").length, 1);
+	assert.equal(playerProcesses(token).length, 1);
 	const seen = identify(bare.pid ?? 0);
 	assert.ok(seen);
-	await endPlayer({ token: "kill-me", processes: [seen] });
-	assert.deepEqual(playerProcesses("kill-me"), []);
+	await endPlayer({ token, processes: [seen] });
+	assert.deepEqual(playerProcesses(token), []);
 	assert.equal(isAlive(seen), false);
 });
