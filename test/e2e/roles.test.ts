@@ -1,6 +1,15 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import {
+	cpSync,
+	existsSync,
+	mkdirSync,
+	readdirSync,
+	readFileSync,
+	renameSync,
+	rmSync,
+	writeFileSync,
+} from "node:fs";
 import { test } from "node:test";
 import type { Host } from "../pair/host.ts";
 import { createPair, type Pair } from "../pair/pair.ts";
@@ -255,4 +264,49 @@ test("roles there and back again, and there once more: every operation once, the
 		const twice = [...counts].filter(([, count]) => count !== 1);
 		assert.deepEqual(twice, [], `executed more than once on ${host.name}`);
 	}
+});
+
+test("stop on a server that has been live since it was a mirror replays nothing of its own history", async () => {
+	await using pair = await createPair({ ...quickly });
+	const { a, b } = pair;
+	await liveSyncd(b, "start");
+	await deliver(pair, 2);
+	await caughtUp(pair);
+	await switchOver({ from: a, to: b });
+	await b.mailbox.deliver({ to: [someone] });
+	await b.stopZimbra();
+	const before = b.executions().length;
+	// As it is typed at every failover.
+	assert.match(await liveSyncd(b, "stop"), /nothing to replay/);
+	assert.equal(b.executions().length, before);
+});
+
+test("a start that was cut short before anything was received: what Zimbra executed here since is not replayed", async () => {
+	await using pair = await createPair({ ...quickly });
+	const { a, b } = pair;
+	b.environment.LIVE_SYNC_FAIL_AT = "start:before-loops";
+	assert.notEqual((await b.liveSyncd("start")).code, 0);
+	delete b.environment.LIVE_SYNC_FAIL_AT;
+	assert.ok(existsSync(b.path("live_sync/status/replayed.json")));
+	// The live server dies, and this one takes its place; the old one follows it, and comes back.
+	await a.stopZimbra();
+	cpSync(a.path("redolog"), b.path("redolog"), { recursive: true });
+	await b.startZimbra();
+	await b.mailbox.deliver({ to: [someone] });
+	await b.stopZimbra();
+	assert.match(await liveSyncd(b, "stop"), /nothing to replay/);
+	cpSync(b.path("redolog"), a.path("redolog"), { recursive: true });
+	await a.startZimbra();
+	await liveSyncd(b, "start");
+	await a.mailbox.deliver({ to: [someone] });
+	await until("the mirror has it", () => holds(b, a));
+	await liveSyncd(b, "stop");
+	const counts = new Map<string, number>();
+	for (const { transaction } of b.executions()) {
+		counts.set(transaction, (counts.get(transaction) ?? 0) + 1);
+	}
+	assert.deepEqual(
+		[...counts].filter(([, count]) => count !== 1),
+		[],
+	);
 });

@@ -12,9 +12,10 @@ import type { ZimbraSettings } from "../../formats/protocol/zimbra-settings.ts";
 import type { Role } from "../../formats/role.ts";
 import type { LdapState, RedoState } from "../../formats/state.ts";
 import type { LocalLog } from "../../loops/redo/receiver/local-log.ts";
-import { establishReplayed } from "../../loops/redo/replayer/position.ts";
+import { establishReplayed, forgetUnused } from "../../loops/redo/replayer/position.ts";
 import { deadline } from "../../services/clock.ts";
 import type { Config } from "../../services/config.ts";
+import { failPoint } from "../../services/fail-point.ts";
 import { findScriptOf2011 } from "../../services/live-syncd-here.ts";
 import { type Logger, makeLogger } from "../../services/log/logger.ts";
 import { readPidFile, writePidFile } from "../../services/pid-file.ts";
@@ -89,6 +90,7 @@ export async function becomeMirror(
 	}
 	const startMissing = async () => {
 		await clearLastLife(config, missing);
+		failPoint("start:before-loops");
 		await startLoops(missing);
 	};
 	// The redo loop follows, so every guard has been passed; and its log changes while one looks.
@@ -121,6 +123,7 @@ async function passGuards(config: Config, options: StartOptions, log: Logger): P
 	const { base } = config;
 	try {
 		const local = await checkGuards(config, options, log);
+		await forgetUnused(config);
 		await establishReplayed(config, local.identity.timeline);
 		const role = await readRole(base.role);
 		await writeRole(base.role, {

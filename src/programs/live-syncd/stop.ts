@@ -15,6 +15,7 @@ import { endRound } from "../../services/ldap/round-processes.ts";
 import { type Logger, makeLogger } from "../../services/log/logger.ts";
 import { readPidFile } from "../../services/pid-file.ts";
 import { publish, readPublished } from "../../services/publish.ts";
+import { readProvenance } from "../../services/redolog/provenance.ts";
 import { readRole, writeRole } from "../../services/role.ts";
 import { makeRun } from "../../services/run.ts";
 import { clearStopFile } from "./loop.ts";
@@ -81,8 +82,8 @@ async function waitForLdap({ base }: Config): Promise<void> {
 /** Everything that was received is replayed, the open redo.log included. */
 async function replayRest(config: Config, log: Logger): Promise<void> {
 	const { base } = config;
-	if ((await readIfThere(base.replayed)) === undefined) {
-		process.stdout.write("This server has not followed another one: nothing to replay\n");
+	if (!(await follows(config))) {
+		process.stdout.write("This server follows no other one: nothing to replay\n");
 		return;
 	}
 	let replay: ReplayState | undefined;
@@ -116,6 +117,18 @@ async function replayRest(config: Config, log: Logger): Promise<void> {
 	process.stderr.write(
 		`live-syncd: ${replay?.failedOperations} operations failed or were set aside, and of ${replay?.operationsAtRisk} nobody knows whether they were executed: see ${base.failed} and docs/runbooks.md, replay has stopped\n`,
 	);
+}
+
+/**
+ * Whether there may be something to replay. What came into the redo log before the first byte was received,
+ * and after an earlier `stop`, Zimbra has executed here itself.
+ */
+async function follows({ base, zimbra }: Config): Promise<boolean> {
+	if ((await readIfThere(base.replayed)) === undefined) return false;
+	if ((await readProvenance(zimbra.mirrorMarker)) === undefined) return false;
+	const { role, since } = await readRole(base.role);
+	// Without a record of its role it may be a mirror that has lost it.
+	return role === "mirror" || since === 0;
 }
 
 /** From now on Zimbra may be started here: this server follows nobody any more. */
