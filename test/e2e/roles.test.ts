@@ -23,6 +23,7 @@ import {
 	caughtUp,
 	deliver,
 	holds,
+	killLoops,
 	liveSyncd,
 	quick,
 	quickly,
@@ -309,4 +310,19 @@ test("a start that was cut short before anything was received: what Zimbra execu
 		[...counts].filter(([, count]) => count !== 1),
 		[],
 	);
+});
+
+test("stop after Zimbra ran on the mirror without it is refused: its own operations are not executed again", async () => {
+	await using pair = await createPair({ ...quickly });
+	const { b } = pair;
+	await liveSyncd(b, "start");
+	await deliver(pair, 2);
+	await caughtUp(pair);
+	killLoops(b);
+	await b.startZimbra();
+	await b.mailbox.deliver({ to: [someone] });
+	await b.stopZimbra();
+	const before = b.executions().length;
+	assert.match(await liveSyncd(b, "stop", 1), /Zimbra was started here.*\[log-altered\]/s);
+	assert.equal(b.executions().length, before);
 });

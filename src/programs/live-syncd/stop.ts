@@ -2,6 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { describe, Refusal } from "../../errors.ts";
 import { comparePositions, formatPosition, type Position } from "../../formats/redolog/position.ts";
 import type { LdapState, RedoState, ReplayState } from "../../formats/state.ts";
+import { refuseForeignLog } from "../../loops/redo/receiver/local-log.ts";
 import {
 	lookbackEndsAt,
 	readLookBack,
@@ -18,7 +19,7 @@ import { publish, readPublished } from "../../services/publish.ts";
 import { readProvenance } from "../../services/redolog/provenance.ts";
 import { readRole, writeRole } from "../../services/role.ts";
 import { makeRun } from "../../services/run.ts";
-import { clearStopFile } from "./loop.ts";
+import { clearStopFile, findLoops } from "./loop.ts";
 import { repairLdap } from "./repair-ldap.ts";
 import { makeDirectories } from "./setting-up.ts";
 import { takeTurn } from "./turn.ts";
@@ -86,6 +87,8 @@ async function replayRest(config: Config, log: Logger): Promise<void> {
 		process.stdout.write("This server follows no other one: nothing to replay\n");
 		return;
 	}
+	// What Zimbra has executed here itself must not be executed again.
+	await refuseForeignLog(config);
 	let replay: ReplayState | undefined;
 	const replayer = makeReplayer({
 		...replayerParts(config, log),
@@ -186,18 +189,16 @@ const patienceMs = ({ settings }: Config): number =>
 	settings.replay_timeout + settings.service_timeout;
 
 async function waitForLoops(config: Config): Promise<void> {
-	const { base } = config;
 	let told = false;
 	const deadline = performance.now() + patienceMs(config);
 	for (;;) {
-		const redo = await readPidFile(base.pidRedo);
-		const ldap = await readPidFile(base.pidLdap);
-		if (redo === undefined && ldap === undefined) return;
+		const [loop] = [...(await findLoops(config, "redo")), ...(await findLoops(config, "ldap"))];
+		if (loop === undefined) return;
 		if (!told) process.stdout.write("Waiting for sync operations to complete...\n");
 		told = true;
 		if (performance.now() > deadline) {
 			throw new Error(
-				`process ${redo?.pid ?? ldap?.pid} does not come to an end; live-syncd kill ends it at once`,
+				`process ${loop.pid} does not come to an end; live-syncd kill ends it at once`,
 			);
 		}
 		await sleep(100);
