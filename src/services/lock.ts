@@ -209,6 +209,8 @@ class Judge {
 		if (claimed.some(({ alive }) => alive)) return false;
 		const owner = parseOwner(text);
 		if (owner !== undefined) return !lives(owner);
+		// It is whole before it gets its name: a loss of power has torn it, and its writer is as gone.
+		if (text !== undefined) return true;
 		return claimed.length > 0 || this.#longUnrecorded(seen);
 	}
 

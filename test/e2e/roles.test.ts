@@ -230,6 +230,32 @@ test("invariant 6: history of our own is described, and put aside only by the ex
 	assert.ok(a.committed().length > 0);
 });
 
+test("invariant 6: putting aside history of our own that was cut short by a crash is finished by the next one", async () => {
+	await using pair = await createPair({ ...quickly });
+	const { b } = pair;
+	await b.startZimbra();
+	await b.mailbox.deliver({ to: [someone] });
+	await b.stopZimbra();
+	await deliver(pair, 5, 3);
+	const own = [...redologs(b).values()];
+	for (const point of ["before-replacement", "after-replacement"]) {
+		b.environment.LIVE_SYNC_FAIL_AT = `set-aside:${point}`;
+		const { stdout, stderr } = await b.liveSyncd("start", "--set-aside-own-history");
+		assert.equal(stderr, "", stdout);
+		delete b.environment.LIVE_SYNC_FAIL_AT;
+		await refused(b, "log-altered");
+	}
+	await liveSyncd(b, "start --set-aside-own-history");
+	await caughtUp(pair);
+	const kept: Buffer[] = [];
+	for (const each of readdirSync(b.path("live_sync/status/aside"))) {
+		const directory = b.path("live_sync/status/aside", each);
+		kept.push(...readdirSync(directory).map((name) => readFileSync(`${directory}/${name}`)));
+	}
+	for (const log of own) assert.ok(kept.some((each) => each.equals(log)));
+	await liveSyncd(b, "kill");
+});
+
 /** Planned change of roles: `from` is stopped cleanly, `to` takes over. */
 async function switchOver({ from, to }: { from: Host; to: Host }): Promise<void> {
 	await from.stopZimbra();
