@@ -6,7 +6,13 @@ import { failPoint } from "./fail-point.ts";
 import { readIfThere } from "./files.ts";
 import type { Logger } from "./log/logger.ts";
 import { processesRunning } from "./process-table.ts";
-import { isAlive, ownIdentity, type ProcessIdentity, parseIdentity } from "./processes.ts";
+import {
+	isAlive,
+	justStartedMs,
+	ownIdentity,
+	type ProcessIdentity,
+	parseIdentity,
+} from "./processes.ts";
 
 /**
  * The lock directory of the 2011 scripts: made with mkdir, removed with rmdir. Beside it stands who
@@ -233,6 +239,8 @@ async function takeOver(lock: string, judge: Judge): Promise<Removal> {
 		return { removed: false };
 	}
 	try {
+		// What was announced may be starting just now, and does not bear its name yet.
+		if ((await readLockOwner(lock))?.announced !== undefined) await sleep(justStartedMs);
 		if (!(await judge.isDead())) return { removed: false };
 		const owner = await readLockOwner(lock);
 		// The record goes first, or it would be the next holder's that is removed.
