@@ -82,13 +82,28 @@ export async function moveDurably(from: string, to: string): Promise<void> {
 		await renameDurably(from, to);
 	} catch (error) {
 		if (!hasCode(error, "EXDEV")) throw error;
-		await promises.copyFile(from, to);
-		await using copy = await promises.open(to, "r");
-		await copy.sync();
-		await syncDirectory(dirname(to));
+		await copyDurably(from, to);
 		await promises.rm(from);
 		await syncDirectory(dirname(from));
 	}
+}
+
+/** Keeps a file under a second name too, also on another file system; on disk when it returns. */
+export async function keepDurably(from: string, to: string): Promise<void> {
+	try {
+		await promises.link(from, to);
+		await syncDirectory(dirname(to));
+	} catch (error) {
+		if (!hasCode(error, "EXDEV", "EPERM", "EMLINK", "ENOTSUP")) throw error;
+		await copyDurably(from, to);
+	}
+}
+
+async function copyDurably(from: string, to: string): Promise<void> {
+	await promises.copyFile(from, to);
+	await using copy = await promises.open(to, "r");
+	await copy.sync();
+	await syncDirectory(dirname(to));
 }
 
 /** A rename or a new file is durable only when its directory is: fsync(2). */

@@ -6,7 +6,13 @@ import { failPoint } from "./fail-point.ts";
 import { readIfThere, writeWhole } from "./files.ts";
 import type { Logger } from "./log/logger.ts";
 import { processesRunning } from "./process-table.ts";
-import { isAlive, ownIdentity, type ProcessIdentity, parseIdentity } from "./processes.ts";
+import {
+	isAlive,
+	justStartedMs,
+	ownIdentity,
+	type ProcessIdentity,
+	parseIdentity,
+} from "./processes.ts";
 
 /**
  * The lock directory of the 2011 scripts: made with mkdir, removed with rmdir. Beside it stands who
@@ -209,6 +215,8 @@ class Judge {
 		if (claimed.some(({ alive }) => alive)) return false;
 		const owner = parseOwner(text);
 		if (owner !== undefined) return !lives(owner);
+		// It is whole before it gets its name: a loss of power has torn it, and its writer is as gone.
+		if (text !== undefined) return true;
 		return claimed.length > 0 || this.#longUnrecorded(seen);
 	}
 
@@ -231,6 +239,8 @@ async function takeOver(lock: string, judge: Judge): Promise<Removal> {
 		return { removed: false };
 	}
 	try {
+		// What was announced may be starting just now, and does not bear its name yet.
+		if ((await readLockOwner(lock))?.announced !== undefined) await sleep(justStartedMs);
 		if (!(await judge.isDead())) return { removed: false };
 		const owner = await readLockOwner(lock);
 		// The record goes first, or it would be the next holder's that is removed.

@@ -70,6 +70,12 @@ export async function waitForEnd(target: ProcessIdentity, timeoutMs: number): Pr
 	return true;
 }
 
+/**
+ * ms; a new process has its parent's command line and environment until it becomes what it is to be, and
+ * goes on when the parent is killed meanwhile.
+ */
+export const justStartedMs = 500;
+
 /** Also a JVM with a large heap is gone by then; what is not waits for a disk that does not answer. */
 const killedMs = 10_000;
 

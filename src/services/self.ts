@@ -8,10 +8,11 @@ export function ownCommand(): string[] {
 	return isSea() ? [process.execPath] : [process.execPath, resolve(process.argv[1] ?? "")];
 }
 
-/** Starts this program again as a daemon: in a session of its own, without a terminal. */
-export function startDaemon(words: readonly string[]): ProcessIdentity {
-	const [file = "", ...first] = ownCommand();
-	const child = spawn(file, [...first, ...words], { detached: true, stdio: "ignore", cwd: "/" });
+/** Starts a command as a daemon: in a session of its own, without a terminal. */
+export function startDaemon([file = "", ...words]: readonly string[]): ProcessIdentity {
+	const child = spawn(file, words, { detached: true, stdio: "ignore", cwd: "/" });
+	// It says no more than that there is no process.
+	child.once("error", () => undefined);
 	child.unref();
 	const identity = child.pid === undefined ? undefined : identify(child.pid);
 	if (identity === undefined) throw new Error(`${file} could not be started`);

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { existsSync, rmSync } from "node:fs";
+import { existsSync, readFileSync, rmSync } from "node:fs";
 import { test } from "node:test";
 import { createPair } from "../pair/pair.ts";
 import { until } from "../pair/until.ts";
@@ -95,4 +95,46 @@ test("kill and stop while start asks a server that does not answer: kill ends it
 	assert.equal((await second).code, 1);
 	assert.equal(await stopped, 0);
 	assert.equal(b.strayProcesses().length, 0);
+});
+
+test("start killed when it has started the loops and not named them: nobody misses them", async () => {
+	await using pair = await createPair({ ldap: true, ...quickly });
+	const { b } = pair;
+	const killedStart = async () => {
+		b.environment.LIVE_SYNC_FAIL_AT = "start:before-pid-files";
+		assert.notEqual((await b.liveSyncd("start")).code, 0);
+		delete b.environment.LIVE_SYNC_FAIL_AT;
+	};
+	await killedStart();
+	await liveSyncd(b, "kill");
+	await assertNothingRuns(pair);
+	await killedStart();
+	await liveSyncd(b, "start");
+	await until("both loops run", async () => (await b.liveSyncd("status")).code === 0);
+	assert.deepEqual([loops(b, "redo").length, loops(b, "ldap").length], [1, 1]);
+	await liveSyncd(b, "kill");
+	await killedStart();
+	await liveSyncd(b, "stop");
+	await assertNothingRuns(pair);
+	assert.equal(existsSync(b.path("live_sync/status/live_sync.stop")), false);
+});
+
+test("a start in the middle of kill is refused: its loops would be ended by half, and lose their pid files", async () => {
+	await using pair = await createPair({ ldap: true, ...quickly });
+	const { b } = pair;
+	const owner = b.path("live_sync/lock/command.lock.owner");
+	const hasItsTurn = () => existsSync(owner) && readFileSync(owner, "utf8").includes('"kill"');
+	await liveSyncd(b, "start");
+	const kill = b.spawnLiveSyncd("kill");
+	const ended = new Promise((resolve) => kill.once("exit", resolve));
+	await until("it has its turn", hasItsTurn);
+	kill.kill("SIGSTOP");
+	assert.ok(hasItsTurn(), "it was stopped in the middle");
+	const { code, stdout, stderr } = await b.liveSyncd("start");
+	kill.kill("SIGCONT");
+	assert.equal(await ended, 0);
+	assert.equal(code, 1, stdout);
+	assert.match(stderr, /at work here already: process \d+ \(kill\)/);
+	await assertNothingRuns(pair);
+	assert.equal(existsSync(b.path("live_sync/lock/command.lock")), false);
 });

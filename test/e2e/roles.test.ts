@@ -1,6 +1,15 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import {
+	cpSync,
+	existsSync,
+	mkdirSync,
+	readdirSync,
+	readFileSync,
+	renameSync,
+	rmSync,
+	writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import type { Host } from "../pair/host.ts";
@@ -16,6 +25,7 @@ import {
 	caughtUp,
 	deliver,
 	holds,
+	killLoops,
 	liveSyncd,
 	quick,
 	quickly,
@@ -246,6 +256,32 @@ test("invariant 6: history of our own is described, and put aside only by the ex
 	assert.ok(a.committed().length > 0);
 });
 
+test("invariant 6: putting aside history of our own that was cut short by a crash is finished by the next one", async () => {
+	await using pair = await createPair({ ...quickly });
+	const { b } = pair;
+	await b.startZimbra();
+	await b.mailbox.deliver({ to: [someone] });
+	await b.stopZimbra();
+	await deliver(pair, 5, 3);
+	const own = [...redologs(b).values()];
+	for (const point of ["before-replacement", "after-replacement"]) {
+		b.environment.LIVE_SYNC_FAIL_AT = `set-aside:${point}`;
+		const { stdout, stderr } = await b.liveSyncd("start", "--set-aside-own-history");
+		assert.equal(stderr, "", stdout);
+		delete b.environment.LIVE_SYNC_FAIL_AT;
+		await refused(b, "log-altered");
+	}
+	await liveSyncd(b, "start --set-aside-own-history");
+	await caughtUp(pair);
+	const kept: Buffer[] = [];
+	for (const each of readdirSync(b.path("live_sync/status/aside"))) {
+		const directory = b.path("live_sync/status/aside", each);
+		kept.push(...readdirSync(directory).map((name) => readFileSync(`${directory}/${name}`)));
+	}
+	for (const log of own) assert.ok(kept.some((each) => each.equals(log)));
+	await liveSyncd(b, "kill");
+});
+
 /** Planned change of roles: `from` is stopped cleanly, `to` takes over. */
 async function switchOver({ from, to }: { from: Host; to: Host }): Promise<void> {
 	await from.stopZimbra();
@@ -281,4 +317,64 @@ test("roles there and back again, and there once more: every operation once, the
 		const twice = [...counts].filter(([, count]) => count !== 1);
 		assert.deepEqual(twice, [], `executed more than once on ${host.name}`);
 	}
+});
+
+test("stop on a server that has been live since it was a mirror replays nothing of its own history", async () => {
+	await using pair = await createPair({ ...quickly });
+	const { a, b } = pair;
+	await liveSyncd(b, "start");
+	await deliver(pair, 2);
+	await caughtUp(pair);
+	await switchOver({ from: a, to: b });
+	await b.mailbox.deliver({ to: [someone] });
+	await b.stopZimbra();
+	const before = b.executions().length;
+	// As it is typed at every failover.
+	assert.match(await liveSyncd(b, "stop"), /nothing to replay/);
+	assert.equal(b.executions().length, before);
+});
+
+test("a start that was cut short before anything was received: what Zimbra executed here since is not replayed", async () => {
+	await using pair = await createPair({ ...quickly });
+	const { a, b } = pair;
+	b.environment.LIVE_SYNC_FAIL_AT = "start:before-loops";
+	assert.notEqual((await b.liveSyncd("start")).code, 0);
+	delete b.environment.LIVE_SYNC_FAIL_AT;
+	assert.ok(existsSync(b.path("live_sync/status/replayed.json")));
+	// The live server dies, and this one takes its place; the old one follows it, and comes back.
+	await a.stopZimbra();
+	cpSync(a.path("redolog"), b.path("redolog"), { recursive: true });
+	await b.startZimbra();
+	await b.mailbox.deliver({ to: [someone] });
+	await b.stopZimbra();
+	assert.match(await liveSyncd(b, "stop"), /nothing to replay/);
+	cpSync(b.path("redolog"), a.path("redolog"), { recursive: true });
+	await a.startZimbra();
+	await liveSyncd(b, "start");
+	await a.mailbox.deliver({ to: [someone] });
+	await until("the mirror has it", () => holds(b, a));
+	await liveSyncd(b, "stop");
+	const counts = new Map<string, number>();
+	for (const { transaction } of b.executions()) {
+		counts.set(transaction, (counts.get(transaction) ?? 0) + 1);
+	}
+	assert.deepEqual(
+		[...counts].filter(([, count]) => count !== 1),
+		[],
+	);
+});
+
+test("stop after Zimbra ran on the mirror without it is refused: its own operations are not executed again", async () => {
+	await using pair = await createPair({ ...quickly });
+	const { b } = pair;
+	await liveSyncd(b, "start");
+	await deliver(pair, 2);
+	await caughtUp(pair);
+	killLoops(b);
+	await b.startZimbra();
+	await b.mailbox.deliver({ to: [someone] });
+	await b.stopZimbra();
+	const before = b.executions().length;
+	assert.match(await liveSyncd(b, "stop", 1), /Zimbra was started here.*\[log-altered\]/s);
+	assert.equal(b.executions().length, before);
 });

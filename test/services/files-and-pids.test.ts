@@ -19,6 +19,7 @@ import { readPidFile, removePidFile, writePidFile } from "../../src/services/pid
 import { identify, isAlive, killAll, ownIdentity } from "../../src/services/processes.ts";
 import { ProvenanceFile, readProvenance } from "../../src/services/redolog/provenance.ts";
 import { isIntended } from "../../src/services/role.ts";
+import { startDaemon } from "../../src/services/self.ts";
 
 function directory(): { path: string } & Disposable {
 	const path = mkdtempSync(join(tmpdir(), "files-"));
@@ -169,4 +170,12 @@ test("changes of the provenance record that overlap are all kept", async () => {
 	]);
 	const kept = await readProvenance(path);
 	assert.deepEqual([kept?.upTo, kept?.headers], [4096, ["22"]]);
+});
+
+test("a daemon that cannot be started is an error that can be caught, and no other comes after it", async () => {
+	assert.throws(
+		() => startDaemon(["/nowhere/live-syncd", "loop"]),
+		/\/nowhere\/live-syncd could not/,
+	);
+	await new Promise((resolve) => setTimeout(resolve, 50));
 });

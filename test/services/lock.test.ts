@@ -129,6 +129,15 @@ test("a lock that somebody else has made is left alone for ten seconds, whatever
 	await (await takeLock(at.lock, options({ timeoutMs: 15_000 }))).release();
 });
 
+test("a lock whose owner record a loss of power has torn is nobody's, at once: start has little patience", async () => {
+	using at = place();
+	mkdirSync(at.lock);
+	writeFileSync(`${at.lock}.owner`, "");
+	utimesSync(`${at.lock}.owner`, 1, 1);
+	await (await takeLock(at.lock, options({ timeoutMs: 2000 }))).release();
+	assert.deepEqual(readdirSync(dirname(at.lock)), []);
+});
+
 test("what an earlier holder has left beside the lock does not make the lock of a living one dead", async () => {
 	using at = place();
 	await dieAt("holding", at.lock);

@@ -1,14 +1,15 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { pino } from "pino";
 import { type HeldLock, livingChildren, readLockOwner, takeLock } from "../../src/services/lock.ts";
 import { processesRunning } from "../../src/services/process-table.ts";
-import { isAlive } from "../../src/services/processes.ts";
+import { identify, isAlive } from "../../src/services/processes.ts";
 import { makeRun } from "../../src/services/run.ts";
 import { endOrphans, recorded } from "../../src/services/run-under-lock.ts";
 import { until } from "../pair/until.ts";
@@ -87,5 +88,30 @@ test("without room for its name a command is run all the same, and not for any o
 		assert.equal(stdout, "done\n");
 		const other = recorded(run, lockThatFails("ENOENT"))(command, { timeoutMs: 60_000 });
 		await assert.rejects(other, /ENOENT/);
+	}
+});
+
+test("a lock whose holder died in the moment of a start is not free before that process bears its name", async () => {
+	const directory = mkdtempSync(join(tmpdir(), "run-under-lock-"));
+	const lock = join(directory, "live_sync.lock");
+	const duration = `${1000 + process.pid}.${process.hrtime.bigint() % 1_000_000n}`;
+	const dead = spawn("sleep", ["60"], { stdio: "ignore" });
+	const holder = identify(dead.pid ?? 0);
+	dead.kill("SIGKILL");
+	await once(dead, "close");
+	mkdirSync(lock);
+	const owner = { process: holder, children: [], announced: ["sleep", duration], since: 0 };
+	writeFileSync(`${lock}.owner`, JSON.stringify({ ...owner, purpose: "dying" }));
+	const { signal } = new AbortController();
+	const log = pino({ level: "silent" });
+	const taking = takeLock(lock, { purpose: "test", signal, log, timeoutMs: 2000 });
+	const refused = assert.rejects(taking, /held by/);
+	await sleep(100);
+	const child = spawn("sleep", [duration], { stdio: "ignore" });
+	try {
+		await refused;
+	} finally {
+		child.kill("SIGKILL");
+		rmSync(directory, { recursive: true, force: true });
 	}
 });

@@ -23,6 +23,7 @@ import {
 import { environmentUsers } from "../../services/ldap/users.ts";
 import { type HeldLock, takeLock } from "../../services/lock.ts";
 import type { Logger } from "../../services/log/logger.ts";
+import { justStartedMs } from "../../services/processes.ts";
 import { makeRun } from "../../services/run.ts";
 import { recorded } from "../../services/run-under-lock.ts";
 import { readRunRecord } from "../../services/zimbra/run-record.ts";
@@ -143,6 +144,8 @@ export async function takeSwapLock(
 		const lock = await takeLock(config.base.lock, { purpose, signal, log });
 		try {
 			const run = await readRunRecord(config);
+			// Its loop is dead, since the lock is here, and may have died while it started the run.
+			if (run?.phase === "running") await sleep(justStartedMs, undefined, { signal });
 			if (run === undefined || livingPlayers(run).length === 0) return lock;
 		} catch (error) {
 			await lock.release();

@@ -8,7 +8,9 @@ import { formatPosition, type LogIdentity } from "../../formats/redolog/position
 import { LogWalk } from "../../formats/redolog/walker.ts";
 import { startAt } from "../../formats/replay/replayed-position.ts";
 import type { Config } from "../../services/config.ts";
+import { failPoint } from "../../services/fail-point.ts";
 import {
+	keepDurably,
 	makeDirectory,
 	moveDurably,
 	readAt,
@@ -179,10 +181,22 @@ export async function adoptAsCopy(config: Config, timeline: number): Promise<voi
  */
 export async function setAsideOwnHistory(config: Config, own: OwnHistory): Promise<string> {
 	const { zimbra, base } = config;
-	// Where Zimbra died, its store may lack what is in its log, the common part included.
-	await cleanEnd(zimbra, own.identity.timeline);
 	const directory = join(base.aside, `own-history-${new Date().toISOString().replaceAll(":", "")}`);
 	await makeDirectory(directory);
+	// Zimbra archives nothing of the number of redo.log, or behind it: one cut short has come so far.
+	const replaced = own.name === currentLogName && own.whole && own.later.length > 0;
+	if (!replaced) await replaceLog(config, own, directory);
+	for (const name of [...own.later, ...(own.name === currentLogName ? [] : [own.name])]) {
+		await moveIfThere(join(zimbra.archive, name), join(directory, name));
+	}
+	return directory;
+}
+
+/** Until redo.log is replaced, in one rename, all is as it was, and is found again in the same way. */
+async function replaceLog(config: Config, own: OwnHistory, directory: string): Promise<void> {
+	const { zimbra } = config;
+	// Where Zimbra died, its store may lack what is in its log, the common part included.
+	await cleanEnd(zimbra, own.identity.timeline);
 	const prepared = join(zimbra.redolog, ".live_sync.common");
 	const chain = await copyCommon(pathOf(config, own.name), prepared, own.offset);
 	{
@@ -190,12 +204,10 @@ export async function setAsideOwnHistory(config: Config, own: OwnHistory): Promi
 		await writeRecord(config, own, file, chain);
 	}
 	await writePosition(config, own);
-	await moveIfThere(zimbra.currentLog, join(directory, currentLogName));
+	await keepDurably(zimbra.currentLog, join(directory, currentLogName));
+	failPoint("set-aside:before-replacement");
 	await renameDurably(prepared, zimbra.currentLog);
-	for (const name of [...own.later, ...(own.name === currentLogName ? [] : [own.name])]) {
-		await moveIfThere(join(zimbra.archive, name), join(directory, name));
-	}
-	return directory;
+	failPoint("set-aside:after-replacement");
 }
 
 async function copyCommon(from: string, to: string, end: number): Promise<DigestChain> {

@@ -1,9 +1,8 @@
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, type SpawnOptions, spawn } from "node:child_process";
 import type { Config } from "../../services/config.ts";
 import { writePidFile } from "../../services/pid-file.ts";
 import { identify } from "../../services/processes.ts";
-import { ownCommand } from "../../services/self.ts";
-import { pidFileOf } from "./loop.ts";
+import { loopCommand, pidFileOf, terminalOption } from "./loop.ts";
 import { becomeMirror } from "./start.ts";
 
 const endings = ["SIGTERM", "SIGINT", "SIGHUP"] as const;
@@ -24,16 +23,19 @@ export async function foreground(config: Config): Promise<number> {
 		process.stdout.write("Starting processes in realtime\n");
 		// Before there is a loop: none may outlive this process because that was told too soon.
 		for (const signal of endings) process.on(signal, endAll);
-		const [file = "", ...words] = ownCommand();
 		for (const name of missing) {
 			// The one before has ended, or this process was told to: nobody would end the next one.
 			if (ending) return;
-			const command = [...words, "--config", config.base.config, "loop", name, "--terminal"];
-			const loop = spawn(file, command, { stdio: ["ignore", "inherit", "inherit"] });
+			const [file = "", ...words] = loopCommand(config, name);
+			const options: SpawnOptions = { stdio: ["ignore", "inherit", "inherit"] };
+			const loop = spawn(file, [...words, terminalOption], options);
 			loops.push(loop);
 			codes.push(
 				new Promise((resolve) => {
-					loop.once("error", () => resolve(1));
+					loop.once("error", () => {
+						endAll();
+						resolve(1);
+					});
 					loop.once("exit", (code) => {
 						endAll();
 						resolve(code ?? 1);

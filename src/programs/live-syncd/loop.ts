@@ -4,11 +4,16 @@ import { runRedoLoop } from "../../loops/redo/redo-loop.ts";
 import type { Config } from "../../services/config.ts";
 import { type Logger, makeLogger } from "../../services/log/logger.ts";
 import { readPidFile, removePidFile, writePidFile } from "../../services/pid-file.ts";
-import { ownIdentity } from "../../services/processes.ts";
+import { processesRunning } from "../../services/process-table.ts";
+import { ownIdentity, type ProcessIdentity } from "../../services/processes.ts";
+import { ownCommand } from "../../services/self.ts";
 import { version } from "../../version.ts";
 import { makeDirectories } from "./setting-up.ts";
 
 export type LoopName = "redo" | "ldap";
+
+/** The log goes to the terminal. */
+export const terminalOption = "--terminal";
 
 /**
  * One of the two loops, in this process, until it is told to end. Where it logs is the log file, or
@@ -63,6 +68,25 @@ const reasonOf = (signal: AbortSignal): string =>
 
 export const pidFileOf = ({ base }: Config, name: LoopName): string =>
 	name === "redo" ? base.pidRedo : base.pidLdap;
+
+/** The words that start a loop. */
+export const loopCommand = ({ base }: Config, name: LoopName): string[] => [
+	...ownCommand(),
+	...["--config", base.config, "loop", name],
+];
+
+/**
+ * The living processes of a loop: the one that its pid file names, and one that has none yet, since who
+ * started it was killed in that moment.
+ */
+export async function findLoops(config: Config, name: LoopName): Promise<ProcessIdentity[]> {
+	const named = await readPidFile(pidFileOf(config, name));
+	const command = loopCommand(config, name);
+	const unnamed = [command, [...command, terminalOption]]
+		.flatMap(processesRunning)
+		.filter(({ pid }) => pid !== named?.pid);
+	return [...(named === undefined ? [] : [named]), ...unnamed];
+}
 
 /** A stop file of an earlier stop would end the loops at once. */
 export async function clearStopFile({ base }: Config): Promise<void> {

@@ -12,12 +12,13 @@ import type { ZimbraSettings } from "../../formats/protocol/zimbra-settings.ts";
 import type { Role } from "../../formats/role.ts";
 import type { LdapState, RedoState } from "../../formats/state.ts";
 import type { LocalLog } from "../../loops/redo/receiver/local-log.ts";
-import { establishReplayed } from "../../loops/redo/replayer/position.ts";
+import { establishReplayed, forgetUnused } from "../../loops/redo/replayer/position.ts";
 import { deadline } from "../../services/clock.ts";
 import type { Config } from "../../services/config.ts";
+import { failPoint } from "../../services/fail-point.ts";
 import { findScriptOf2011 } from "../../services/live-syncd-here.ts";
 import { type Logger, makeLogger } from "../../services/log/logger.ts";
-import { readPidFile, writePidFile } from "../../services/pid-file.ts";
+import { writePidFile } from "../../services/pid-file.ts";
 import { isAlive, type ProcessIdentity } from "../../services/processes.ts";
 import { readPublished } from "../../services/publish.ts";
 import { listArchive, openLog } from "../../services/redolog/open-log.ts";
@@ -28,7 +29,7 @@ import { startDaemon } from "../../services/self.ts";
 import { makeMailboxd } from "../../services/zimbra/mailboxd.ts";
 import { zimbraVersion } from "../../services/zimbra/version.ts";
 import { checkHistory } from "./check-history.ts";
-import { clearStopFile, type LoopName, pidFileOf } from "./loop.ts";
+import { clearStopFile, findLoops, type LoopName, loopCommand, pidFileOf } from "./loop.ts";
 import { askHello, askSettings } from "./peer.ts";
 import { makeDirectories } from "./setting-up.ts";
 import { takeTurn } from "./turn.ts";
@@ -47,8 +48,9 @@ export async function start(config: Config, options: StartOptions): Promise<numb
 		process.stdout.write("Starting processes...");
 		const loops = missing.map((name) => ({
 			name,
-			process: startDaemon(["--config", config.base.config, "loop", name]),
+			process: startDaemon(loopCommand(config, name)),
 		}));
+		failPoint("start:before-pid-files");
 		for (const loop of loops) await writePidFile(pidFileOf(config, loop.name), loop.process);
 		await Promise.all(loops.map((loop) => waitUntilUp(config, loop.name, loop.process)));
 		process.stdout.write("done\n");
@@ -81,7 +83,7 @@ export async function becomeMirror(
 	await using _turn = await takeTurn(config, "start", turnMs, log);
 	const missing: LoopName[] = [];
 	for (const name of ["redo", "ldap"] as const) {
-		if ((await readPidFile(pidFileOf(config, name))) === undefined) missing.push(name);
+		if ((await findLoops(config, name)).length === 0) missing.push(name);
 	}
 	if (missing.length === 0) {
 		process.stdout.write("Process already running\n");
@@ -89,6 +91,7 @@ export async function becomeMirror(
 	}
 	const startMissing = async () => {
 		await clearLastLife(config, missing);
+		failPoint("start:before-loops");
 		await startLoops(missing);
 	};
 	// The redo loop follows, so every guard has been passed; and its log changes while one looks.
@@ -121,6 +124,7 @@ async function passGuards(config: Config, options: StartOptions, log: Logger): P
 	const { base } = config;
 	try {
 		const local = await checkGuards(config, options, log);
+		await forgetUnused(config);
 		await establishReplayed(config, local.identity.timeline);
 		const role = await readRole(base.role);
 		await writeRole(base.role, {

@@ -2,6 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { describe, Refusal } from "../../errors.ts";
 import { comparePositions, formatPosition, type Position } from "../../formats/redolog/position.ts";
 import type { LdapState, RedoState, ReplayState } from "../../formats/state.ts";
+import { refuseForeignLog } from "../../loops/redo/receiver/local-log.ts";
 import {
 	lookbackEndsAt,
 	readLookBack,
@@ -15,9 +16,10 @@ import { endRound } from "../../services/ldap/round-processes.ts";
 import { type Logger, makeLogger } from "../../services/log/logger.ts";
 import { readPidFile } from "../../services/pid-file.ts";
 import { publish, readPublished } from "../../services/publish.ts";
+import { readProvenance } from "../../services/redolog/provenance.ts";
 import { readRole, writeRole } from "../../services/role.ts";
 import { makeRun } from "../../services/run.ts";
-import { clearStopFile } from "./loop.ts";
+import { clearStopFile, findLoops } from "./loop.ts";
 import { repairLdap } from "./repair-ldap.ts";
 import { makeDirectories } from "./setting-up.ts";
 import { takeTurn } from "./turn.ts";
@@ -81,10 +83,12 @@ async function waitForLdap({ base }: Config): Promise<void> {
 /** Everything that was received is replayed, the open redo.log included. */
 async function replayRest(config: Config, log: Logger): Promise<void> {
 	const { base } = config;
-	if ((await readIfThere(base.replayed)) === undefined) {
-		process.stdout.write("This server has not followed another one: nothing to replay\n");
+	if (!(await follows(config))) {
+		process.stdout.write("This server follows no other one: nothing to replay\n");
 		return;
 	}
+	// What Zimbra has executed here itself must not be executed again.
+	await refuseForeignLog(config);
 	let replay: ReplayState | undefined;
 	const replayer = makeReplayer({
 		...replayerParts(config, log),
@@ -116,6 +120,18 @@ async function replayRest(config: Config, log: Logger): Promise<void> {
 	process.stderr.write(
 		`live-syncd: ${replay?.failedOperations} operations failed or were set aside, and of ${replay?.operationsAtRisk} nobody knows whether they were executed: see ${base.failed} and docs/runbooks.md, replay has stopped\n`,
 	);
+}
+
+/**
+ * Whether there may be something to replay. What came into the redo log before the first byte was received,
+ * and after an earlier `stop`, Zimbra has executed here itself.
+ */
+async function follows({ base, zimbra }: Config): Promise<boolean> {
+	if ((await readIfThere(base.replayed)) === undefined) return false;
+	if ((await readProvenance(zimbra.mirrorMarker)) === undefined) return false;
+	const { role, since } = await readRole(base.role);
+	// Without a record of its role it may be a mirror that has lost it.
+	return role === "mirror" || since === 0;
 }
 
 /** From now on Zimbra may be started here: this server follows nobody any more. */
@@ -173,18 +189,16 @@ const patienceMs = ({ settings }: Config): number =>
 	settings.replay_timeout + settings.service_timeout;
 
 async function waitForLoops(config: Config): Promise<void> {
-	const { base } = config;
 	let told = false;
 	const deadline = performance.now() + patienceMs(config);
 	for (;;) {
-		const redo = await readPidFile(base.pidRedo);
-		const ldap = await readPidFile(base.pidLdap);
-		if (redo === undefined && ldap === undefined) return;
+		const [loop] = [...(await findLoops(config, "redo")), ...(await findLoops(config, "ldap"))];
+		if (loop === undefined) return;
 		if (!told) process.stdout.write("Waiting for sync operations to complete...\n");
 		told = true;
 		if (performance.now() > deadline) {
 			throw new Error(
-				`process ${redo?.pid ?? ldap?.pid} does not come to an end; live-syncd kill ends it at once`,
+				`process ${loop.pid} does not come to an end; live-syncd kill ends it at once`,
 			);
 		}
 		await sleep(100);

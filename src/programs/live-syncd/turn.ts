@@ -7,12 +7,13 @@ const tellAfterMs = 500;
 
 /**
  * `start` and `stop` take turns on a server, as what one looks at the other changes: two starts would
- * start two redo loops, and a start beside a stop would follow again what is about to be made live.
+ * start two redo loops, and a start beside a stop would follow again what is about to be made live. A kill
+ * ends both before it takes its own.
  * Throws where another one is still at work after `patienceMs`.
  */
 export async function takeTurn(
 	{ base }: Config,
-	purpose: "start" | "stop",
+	purpose: "start" | "stop" | "kill",
 	patienceMs: number,
 	log: Logger,
 ): Promise<HeldLock> {

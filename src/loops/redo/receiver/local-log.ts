@@ -96,6 +96,28 @@ export async function inspectLocalLog(
 	return { kind: "open", identity, chain, from: record.from, leftover: size - record.upTo };
 }
 
+/**
+ * The same at a glance, for a failover, where a log that a disk has damaged is still worth replaying: has
+ * a mailboxd written here since? It changes the header when it starts, and rolls over when it stops.
+ * Throws a Refusal: log-altered.
+ */
+export async function refuseForeignLog(config: Config): Promise<void> {
+	const { zimbra } = config;
+	const record = await readProvenance(zimbra.mirrorMarker);
+	if (record === undefined) return;
+	const { identity, headers } = record;
+	const newest = (await listArchive(zimbra)).at(-1);
+	if (newest !== undefined && newest.sequence > identity.sequence) {
+		throw altered(config, `the archive has ${newest.name}, which was not received`);
+	}
+	const current = await openLog(zimbra.currentLog);
+	if (current === undefined) return;
+	await using log = current;
+	if (!headers.includes(headerDigest(await readAt(log.file, 0, headerSize)))) {
+		throw altered(config, "its header was written by somebody else");
+	}
+}
+
 async function betweenLogs(config: Config, record: Provenance | undefined): Promise<LocalLog> {
 	const { zimbra } = config;
 	if (record === undefined) {

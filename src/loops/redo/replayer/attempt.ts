@@ -23,7 +23,7 @@ import type { ReplayerParts, ReplayResult } from "./replayer.ts";
 import { adopt, execute, forgetRun, newToken } from "./run.ts";
 import { refuseBesideMailboxd, startServices } from "./services.ts";
 import { settle, stoppedResult } from "./settle.ts";
-import { sweepRuns } from "./sweep.ts";
+import { removeRun, sweepRuns } from "./sweep.ts";
 
 export type AttemptOptions = {
 	readonly upTo: "settled" | "everything";
@@ -125,7 +125,7 @@ async function replayNext(
 		again !== undefined && sameEnd(plan.position, again.next) ? again.next : plan.position;
 	if (files.length === 0) {
 		// Before the position moves: what is there afterwards counts as a run that was never begun.
-		await rm(join(config.base.slices, token), { recursive: true });
+		await removeRun(config, token);
 		await writeReplayed(config, next);
 		if (again !== undefined) await forgetRun(config, again);
 		return { kind: "replayed", position: located(next), operations: 0, failed: 0, setAside: kept };

@@ -1,3 +1,4 @@
+import { rm } from "node:fs/promises";
 import { Refusal } from "../../../errors.ts";
 import {
 	formatReplayedPosition,
@@ -7,6 +8,7 @@ import {
 } from "../../../formats/replay/replayed-position.ts";
 import type { Config } from "../../../services/config.ts";
 import { readIfThere, writeDurably } from "../../../services/files.ts";
+import { readProvenance } from "../../../services/redolog/provenance.ts";
 import { initialPosition, walkWhole } from "./initial-position.ts";
 
 /** How far the store has been brought; throws a Refusal where that is not known. */
@@ -26,6 +28,15 @@ export async function readReplayed({ base }: Config): Promise<ReplayedPosition> 
 /** Atomic, and on disk when it returns. */
 export async function writeReplayed({ base }: Config, position: ReplayedPosition): Promise<void> {
 	await writeDurably(base.replayed, formatReplayedPosition(position));
+}
+
+/**
+ * As long as nothing was received here, Zimbra may be started without a word to us: a position that an
+ * earlier `start` has written may be behind what the store has by now.
+ */
+export async function forgetUnused({ base, zimbra }: Config): Promise<void> {
+	if ((await readProvenance(zimbra.mirrorMarker)) !== undefined) return;
+	await rm(base.replayed, { force: true });
 }
 
 /**

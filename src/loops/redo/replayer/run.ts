@@ -10,7 +10,7 @@ import type { Config } from "../../../services/config.ts";
 import { readIfThere, syncDirectory } from "../../../services/files.ts";
 import type { HeldLock } from "../../../services/lock.ts";
 import type { Logger } from "../../../services/log/logger.ts";
-import { bootId, type ProcessIdentity } from "../../../services/processes.ts";
+import { bootId, justStartedMs, type ProcessIdentity } from "../../../services/processes.ts";
 import type { Run } from "../../../services/run.ts";
 import { makeDatabase, sameDatabase } from "../../../services/zimbra/database.ts";
 import { makeDurable } from "../../../services/zimbra/durability.ts";
@@ -28,6 +28,7 @@ import {
 	play,
 	readEvidence,
 } from "../../../services/zimbra/zmplayredo.ts";
+import { removeRun } from "./sweep.ts";
 
 export type RunParts = { readonly config: Config; readonly run: Run; readonly log: Logger };
 
@@ -171,8 +172,6 @@ export async function adopt(
 	return { record, outcome: await judge(parts, record, ended) };
 }
 
-const justStartedMs = 500;
-
 /**
  * Puts on disk what the run did, then judges it: a database that died before its log was written has
  * lost what the run committed.
@@ -223,8 +222,9 @@ async function findings(
 }
 
 /** After the position has moved, or where nothing was executed. */
-export async function forgetRun({ base }: Config, record: RunRecord): Promise<void> {
-	await rm(base.replayRun, { force: true });
-	await syncDirectory(dirname(base.replayRun));
-	await rm(join(base.slices, record.token), { recursive: true, force: true });
+export async function forgetRun(config: Config, record: RunRecord): Promise<void> {
+	const { replayRun } = config.base;
+	await rm(replayRun, { force: true });
+	await syncDirectory(dirname(replayRun));
+	await removeRun(config, record.token);
 }

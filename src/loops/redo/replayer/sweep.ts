@@ -1,8 +1,10 @@
-import { readdir, rm } from "node:fs/promises";
+import { readdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
+import { hasCode } from "../../../errors.ts";
 import type { RunRecord } from "../../../formats/replay/run-record.ts";
 import type { Config } from "../../../services/config.ts";
-import { isThere, makeDirectory } from "../../../services/files.ts";
+import { failPoint } from "../../../services/fail-point.ts";
+import { isThere, makeDirectory, syncDirectory } from "../../../services/files.ts";
 import { forget, keptBack, listKept } from "./kept-operations.ts";
 
 /**
@@ -22,6 +24,22 @@ export async function sweepRuns(config: Config, recorded: RunRecord | undefined)
 		const directory = join(config.base.slices, token);
 		// Without output it never ran: what was kept back from it comes again.
 		if (!(await isThere(join(directory, "stdout")))) await forget(config, token, keptBack);
-		await rm(directory, { recursive: true, force: true });
+		await removeRun(config, token);
 	}
+}
+
+/**
+ * Removes what a run was given and has left behind. It loses its name first, on disk: a directory that has
+ * lost its output, and nothing else yet, would be taken for that of a run that never ran.
+ */
+export async function removeRun({ base }: Config, token: string): Promise<void> {
+	const nameless = join(base.slices, `${token}.removed`);
+	try {
+		await rename(join(base.slices, token), nameless);
+	} catch (error) {
+		if (!hasCode(error, "ENOENT")) throw error;
+	}
+	await syncDirectory(base.slices);
+	failPoint("replay:before-removal");
+	await rm(nameless, { recursive: true, force: true });
 }

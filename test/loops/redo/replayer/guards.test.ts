@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import {
 	readdirSync,
 	readFileSync,
@@ -66,6 +68,37 @@ test("LDAP first: beyond the LDAP copy, operations of an account that is not the
 	await mirror.pair.b.mustRun("zmplayredo", "--logfiles", join(directory, "redo.log"));
 	assert.deepEqual(await mirror.differences(), []);
 	assert.deepEqual(mirror.notOnce(), []);
+});
+
+test("killed while the files of a run are removed: what was set aside from it stays kept", async () => {
+	await using mirror = await makeMirror();
+	const { config } = mirror;
+	const { a, b } = mirror.pair;
+	await a.mailbox.deliver({ to: [user1] });
+	await mirror.follow();
+	withoutUser2(mirror);
+	await a.mailbox.deliver({ to: users });
+	mirror.ship();
+	const script = join(import.meta.dirname, "replay-process.ts");
+	const loop = spawn(process.execPath, [script, b.confFile, "not covered"], {
+		env: { ...b.environment, LIVE_SYNC_FAIL_AT: "replay:before-removal" },
+		stdio: "inherit",
+	});
+	await once(loop, "close");
+	assert.equal(loop.signalCode, "SIGKILL");
+	const position = await replayedAt(mirror);
+	const kept = await listKept(config);
+	assert.deepEqual(
+		kept.map(({ kind }) => kind),
+		["set aside"],
+	);
+	// The removal had begun: it takes one file after the other.
+	const [left = ""] = readdirSync(config.base.slices);
+	rmSync(join(config.base.slices, left, "stdout"));
+	await mirror.follow();
+	assert.deepEqual(await replayedAt(mirror), position, "replay does not come back to them");
+	assert.deepEqual(await listKept(config), kept);
+	assert.deepEqual(readdirSync(config.base.slices), []);
 });
 
 test("whether an account is there cannot be asked: nothing is guessed, nothing is replayed", async () => {
