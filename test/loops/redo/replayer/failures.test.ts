@@ -55,7 +55,7 @@ test("row 'zmplayredo fails': ended before its first file, retried with backoff,
 	assert.deepEqual(delays, [1000, 2000, 4000]);
 	assert.deepEqual(await replayedAt(mirror), start);
 	assert.equal(mirror.replayer.state.phase, "retrying");
-	assert.match(mirror.problems.at(-1)?.message ?? "", /did not begin: it exited with 1/);
+	assert.match(mirror.problems.at(-1)?.message ?? "", /did not begin: zmplayredo exited with 1$/);
 	mirror.pair.b.replayFaults({});
 	assert.equal((await mirror.follow()).kind, "up to date");
 	assert.deepEqual(mirror.notOnce(), []);
