@@ -29,6 +29,13 @@ async function delicateHistory({ pair: { a } }: Mirror): Promise<void> {
 	await a.mailbox.deliver({ to: [user2] });
 }
 
+/** With how many threads the last run said it works. */
+async function threadsOfRun({ config }: Mirror): Promise<number> {
+	const record = await readRunRecord(config);
+	const said = readFileSync(join(record?.directory ?? "", "stdout"), "utf8");
+	return Number(/^Using (\d+) redo player threads$/m.exec(said)?.[1]);
+}
+
 /** The lots in status/failed of a kind: its directory and the lines of operations.tsv. */
 function lots({ config }: Mirror, kind: string): { directory: string; lines: string[] }[] {
 	return readdirSync(config.base.failed)
@@ -183,8 +190,10 @@ test("killed twice in the middle: replay stops in a state of its own, and never 
 	mirror.ship();
 	mirror.pair.b.replayFaults({ dieAfter: 2 });
 	assert.equal((await mirror.replayer.replay(everything)).kind, "re-run");
+	assert.equal(await threadsOfRun(mirror), 50);
 	const result = await mirror.replayer.replay(everything);
 	assert.equal(result.kind, "stopped");
+	assert.equal(await threadsOfRun(mirror), 1, "the second time carefully");
 	assert.match(result.kind === "stopped" ? result.hint : "", /at-risk .*replay-run\.json/);
 	assert.equal(mirror.replayer.state.phase, "stopped");
 	assert.equal(mirror.problems.at(-1)?.code, "replay-stopped");
