@@ -175,6 +175,7 @@ const patienceMs = ({ settings }: Config): number =>
 async function waitForLoops(config: Config): Promise<void> {
 	const { base } = config;
 	let told = false;
+	let toldOfRun = false;
 	const deadline = performance.now() + patienceMs(config);
 	for (;;) {
 		const redo = await readPidFile(base.pidRedo);
@@ -182,6 +183,14 @@ async function waitForLoops(config: Config): Promise<void> {
 		if (redo === undefined && ldap === undefined) return;
 		if (!told) process.stdout.write("Waiting for sync operations to complete...\n");
 		told = true;
+		const state = redo && (await readPublished<RedoState>(base.stateRedo, 1));
+		if (!toldOfRun && state?.replay.phase === "running") {
+			toldOfRun = true;
+			const limit = config.settings.replay_timeout / 1000;
+			process.stdout.write(
+				`Waiting for a replay run to end; one that makes no progress is ended after ${limit} s (replay_timeout)...\n`,
+			);
+		}
 		if (performance.now() > deadline) {
 			throw new Error(
 				`process ${redo?.pid ?? ldap?.pid} does not come to an end; live-syncd kill ends it at once`,
