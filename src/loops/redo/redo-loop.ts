@@ -84,7 +84,7 @@ export async function runRedoLoop(
 		keepReplaying(replayer, status, signal),
 		watchCoverage(config, status, signal),
 		watchRoom(config, status, signal),
-		keepRetention(config, () => status.replayed, log, signal),
+		keepRetention(config, status, log, signal),
 	];
 	try {
 		// The first to end, well or badly, ends the others.
