@@ -49,10 +49,17 @@ export function judgePeer(local: LocalFacts, peer: Hello): Refusal | undefined {
 	}
 	if (peer.mailboxd !== "running") {
 		const state = peer.mailboxd === "stopped" ? "does not run" : "is in an unknown state";
-		const both = local.mailboxd === undefined ? "" : `, while it runs here (${local.mailboxd})`;
+		// Told to start Zimbra on the other server, somebody on the live one would have two live ones.
+		if (local.mailboxd !== undefined) {
+			return new Refusal(
+				"is-live",
+				`mailboxd ${state} on ${local.peer}, while it runs here (${local.mailboxd}): this server is the live one`,
+				`type live-syncd start on ${local.peer}, the mirror; to change roles: docs/runbooks.md, switchover`,
+			);
+		}
 		return new Refusal(
-			local.mailboxd === undefined ? "peer-not-live" : "is-live",
-			`mailboxd ${state} on ${local.peer}${both}: it is not the live server`,
+			"peer-not-live",
+			`mailboxd ${state} on ${local.peer}: it is not the live server`,
 			`if ${local.peer} is to be live, start Zimbra there first: zmcontrol start`,
 		);
 	}

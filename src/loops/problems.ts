@@ -2,16 +2,29 @@ import { describe, hintOf, Refusal } from "../errors.ts";
 import type { Problem } from "../formats/state.ts";
 import type { Logger } from "../services/log/logger.ts";
 
+/** What should have mended itself by now needs a person: the reboot of a live server is over. */
+const shippedSeriousAfterMs = 15 * 60_000;
+
+type Known = {
+	readonly problem: Problem;
+	/** ms on a monotonic clock */
+	readonly began: number;
+	readonly toldAsCritical: boolean;
+};
+
 /**
  * What is wrong with a loop just now, by topic. A condition that lasts is told to the log once, again
- * when it has become another one, and when it ends; `status` shows it with the figures of the moment.
+ * when it has become another one or lasts for long, which makes it critical, and when it ends; `status`
+ * shows it with the figures of the moment.
  */
 export class Problems<Topic extends string> {
 	readonly #log: Logger;
-	readonly #known = new Map<Topic, Problem>();
+	readonly #seriousAfterMs: number;
+	readonly #known = new Map<Topic, Known>();
 
-	constructor(log: Logger) {
+	constructor(log: Logger, seriousAfterMs = shippedSeriousAfterMs) {
 		this.#log = log;
+		this.#seriousAfterMs = seriousAfterMs;
 	}
 
 	/** An error as it was caught; a Refusal stands until a person acts, unless told otherwise. */
@@ -27,10 +40,18 @@ export class Problems<Topic extends string> {
 
 	/** The same, as a part of the loop puts it itself. */
 	note(topic: Topic, problem: Omit<Problem, "since">): void {
-		const { code, message, hint, critical } = problem;
+		const { code, message, hint } = problem;
 		const known = this.#known.get(topic);
-		this.#known.set(topic, { ...problem, since: known?.since ?? Date.now() });
-		if (known?.code === code && words(known.message) === words(message)) return;
+		const began = known?.began ?? performance.now();
+		const critical = problem.critical || (known !== undefined && this.#isSerious(began));
+		this.#known.set(topic, {
+			problem: { ...problem, since: known?.problem.since ?? Date.now() },
+			began,
+			toldAsCritical: critical,
+		});
+		const before = known?.problem;
+		const same = before?.code === code && words(before.message) === words(message);
+		if (same && critical === known?.toldAsCritical) return;
 		const facts = { code, hint };
 		if (critical) this.#log.error(facts, `${topic}: ${message}`);
 		else this.#log.warn(facts, `${topic}: ${message}`);
@@ -40,12 +61,19 @@ export class Problems<Topic extends string> {
 		const known = this.#known.get(topic);
 		if (known === undefined) return;
 		this.#known.delete(topic);
-		const seconds = Math.round((Date.now() - known.since) / 1000);
-		this.#log.info({ code: known.code, afterSeconds: seconds }, `${topic}: mended`);
+		const seconds = Math.round((performance.now() - known.began) / 1000);
+		this.#log.info({ code: known.problem.code, afterSeconds: seconds }, `${topic}: mended`);
 	}
 
 	list(): Problem[] {
-		return [...this.#known.values()];
+		return [...this.#known.values()].map(({ problem, began }) => ({
+			...problem,
+			critical: problem.critical || this.#isSerious(began),
+		}));
+	}
+
+	#isSerious(began: number): boolean {
+		return performance.now() - began >= this.#seriousAfterMs;
 	}
 }
 

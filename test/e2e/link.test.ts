@@ -1,5 +1,10 @@
 import assert from "node:assert/strict";
+import { mkdirSync, writeFileSync } from "node:fs";
+import { dirname } from "node:path";
 import { test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { formatMirrorRecord } from "../../src/formats/protocol/mirror-record.ts";
+import { now } from "../../src/services/clock.ts";
 import { createPair, type Pair } from "../pair/pair.ts";
 import { canMountSmallDisk, SmallDisk } from "../pair/small-disk.ts";
 import { until } from "../pair/until.ts";
@@ -7,6 +12,7 @@ import {
 	assertNothingRuns,
 	caughtUp,
 	deliver,
+	liveSyncd,
 	quick,
 	quickly,
 	redoState,
@@ -146,4 +152,32 @@ test("the mirror's disk full, then read-only: nothing acknowledged that is not t
 	await isSaid(/EROFS/);
 	await disk.readOnly(false);
 	await caughtUp(pair, disk.path);
+});
+
+test("a mirror that is no more, and for which the live server keeps its redo logs, is named in status", async () => {
+	const settings = { ...quickly.settings, retention: "0s" };
+	await using pair = await createPair({ ldap: true, ...quickly, settings });
+	const { a, b } = pair;
+	const record = a.path("live_sync/status/mirrors/192.0.2.9.json");
+	mkdirSync(dirname(record), { recursive: true });
+	writeFileSync(
+		record,
+		formatMirrorRecord({ version: 1, mirror: "192.0.2.9", replayed: null, at: now() }),
+	);
+	await liveSyncd(b, "start");
+	await until(
+		"it is named",
+		async () => {
+			// The live server is asked when replay has left another log behind.
+			await deliver(pair, 1, 1);
+			await sleep(500);
+			return ((await redoState(b))?.problems ?? []).some(({ message }) =>
+				/keeps old redo logs: .*192\.0\.2\.9 has not replayed anything yet.*remove its file/.test(
+					message,
+				),
+			);
+		},
+		300,
+	);
+	await liveSyncd(b, "kill");
 });

@@ -1,13 +1,16 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { mailOf } from "../pair/install.ts";
 import { createPair } from "../pair/pair.ts";
 import { compareStores } from "../pair/store-dump.ts";
+import { until } from "../pair/until.ts";
 import {
 	assertExecutedOnce,
 	caughtUp,
 	deliver,
 	liveSyncd,
+	quick,
 	quickly,
 	redoState,
 	replayed,
@@ -69,4 +72,30 @@ test("operations that stay open over rollovers, slices and a stop arrive once, a
 	assertExecutedOnce(pair);
 	assert.deepEqual(compareStores(await a.dumpStore(), await b.dumpStore()), []);
 	await liveSyncd(b, "stop");
+});
+
+test("never ahead of the live server's disk: what has just come is replayed by stop, not by the running mirror", async () => {
+	const settleMs = 60_000;
+	await using pair = await createPair({
+		ldap: true,
+		...quickly,
+		settings: { ...quick, replay_settle: `${settleMs}ms`, replay_interval: "200ms" },
+	});
+	const { a, b } = pair;
+	await liveSyncd(b, "start");
+	const began = performance.now();
+	await deliver(pair, 3);
+	await caughtUp(pair);
+	const { offset } = await a.mailbox.position();
+	await until("LDAP here covers what has come, and a run could have been made", async () => {
+		const { redo, ldap } = JSON.parse((await b.liveSyncd("status", "--json")).stdout);
+		return ldap.state.coverage?.offset >= offset && redo.state.flushed?.offset >= offset;
+	});
+	await sleep(2000);
+	const replay = (await redoState(b))?.replay;
+	if (performance.now() - began < settleMs) {
+		assert.deepEqual([replay?.phase, replay?.runs], ["idle", 0]);
+	}
+	await liveSyncd(b, "stop");
+	assertExecutedOnce(pair);
 });

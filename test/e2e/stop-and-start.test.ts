@@ -57,6 +57,28 @@ test("stop without anything kept back says nothing of it", async () => {
 	assert.doesNotMatch(await liveSyncd(b, "stop"), /failed|aside|nobody knows/);
 });
 
+test("while stop waits for a replay run it says so, and status does not call that a hang", async () => {
+	await using pair = await createPair({ ldap: true, ...quickly });
+	const { b } = pair;
+	await liveSyncd(b, "start");
+	b.replayFaults({ hang: true });
+	await deliver(pair, 2);
+	await until("a run", async () => (await redoState(b))?.replay.phase === "running");
+	const stop = b.spawnLiveSyncd("stop");
+	let said = "";
+	stop.stdout?.on("data", (piece: Buffer) => {
+		said += piece;
+	});
+	await until("it says so", () => /Waiting for a replay run to end/.test(said));
+	const told = (await redoState(b))?.at.monotonic ?? 0;
+	await until("the loop tells how it stands", async () => {
+		const state = await redoState(b);
+		return state?.phase === "stopped" && state.at.monotonic > told + 2000;
+	});
+	assert.doesNotMatch((await b.liveSyncd("status")).stdout, /hangs/);
+	await liveSyncd(b, "kill");
+});
+
 test("mysql or ldap do not start: stop says which command to run, and not to start Zimbra; then it goes on", async () => {
 	await using pair = await createPair({
 		ldap: true,

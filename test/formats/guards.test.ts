@@ -76,6 +76,15 @@ for (const [what, ours, theirs, code] of cases) {
 	});
 }
 
+test("invariant 7: on the live server, start never advises to start Zimbra on the mirror", () => {
+	for (const mailboxd of ["stopped", "unknown"] as const) {
+		const refusal = judgePeer({ ...local, mailboxd: "process 7" }, { ...hello, mailboxd });
+		assert.match(refusal?.message ?? "", /runs here \(process 7\): this server is the live one/);
+		assert.doesNotMatch(refusal?.hint ?? "", /zmcontrol start/);
+		assert.match(refusal?.hint ?? "", /live-syncd start on 10\.0\.0\.1/);
+	}
+});
+
 test("a live server that deletes or does not write its redo log cannot be mirrored", () => {
 	assert.equal(judgeRedoSettings("a", { enabled: true, deleteOnRollover: false }), undefined);
 	assert.match(judgeRedoSettings("a", { enabled: false })?.hint ?? "", /RedoLogEnabled TRUE/);

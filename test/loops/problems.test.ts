@@ -4,10 +4,10 @@ import { pino } from "pino";
 import { Refusal } from "../../src/errors.ts";
 import { Problems } from "../../src/loops/problems.ts";
 
-function make() {
+function make(seriousAfterMs?: number) {
 	const lines: { level: number; msg: string }[] = [];
 	const log = pino({ base: null }, { write: (line) => lines.push(JSON.parse(line)) });
-	const problems = new Problems<"disk" | "link">(log);
+	const problems = new Problems<"disk" | "link">(log, seriousAfterMs);
 	const told = () => lines.splice(0).map(({ level, msg }) => `${level} ${msg}`);
 	return { problems, told };
 }
@@ -42,4 +42,17 @@ test("when it has become another condition that is told, since when stays", () =
 	);
 	problems.note("disk", full(1));
 	assert.equal(problems.list().length, 2);
+});
+
+test("what has not mended itself for long is critical: it needs a person, and monitoring must tell one", () => {
+	const { problems, told } = make(0);
+	problems.report("link", new Error("connection refused"));
+	assert.equal(problems.list()[0]?.critical, true);
+	problems.report("link", new Error("connection refused"));
+	problems.report("link", new Error("connection refused"));
+	assert.deepEqual(told(), ["40 link: connection refused", "50 link: connection refused"]);
+	problems.resolved("link");
+	const patient = make();
+	patient.problems.report("link", new Error("connection refused"));
+	assert.equal(patient.problems.list()[0]?.critical, false);
 });

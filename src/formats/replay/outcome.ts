@@ -73,6 +73,7 @@ export function judgeRun(facts: RunFacts): RunOutcome {
 }
 
 function howItEnded({ exitCode, said }: RunEvidence): string {
-	const how = exitCode === undefined ? "it was killed" : `it exited with ${exitCode}`;
+	const how =
+		exitCode === undefined ? "zmplayredo was killed" : `zmplayredo exited with ${exitCode}`;
 	return said === "" ? how : `${how}: ${said}`;
 }

@@ -66,8 +66,12 @@ export async function runLdapLoop(
 		service,
 		lastRound: undefined,
 	};
+	// To the very end: a swap that has begun is brought to its own, and may wait for slapd.
+	const gone = new AbortController();
+	const publishing = regularly(publishMs, gone.signal, () =>
+		publish(config.base.stateLdap, status.snapshot()),
+	);
 	const tasks = [
-		regularly(publishMs, signal, () => publish(config.base.stateLdap, status.snapshot())),
 		regularly(passwordsMs, signal, () => passwords.compare()),
 		regularly(lookForStopMs, signal, async () => {
 			if (await isThere(config.base.stopFile)) ended.abort(new Error("stop was asked"));
@@ -81,6 +85,8 @@ export async function runLdapLoop(
 	} finally {
 		ended.abort();
 		await Promise.allSettled(tasks);
+		gone.abort();
+		await publishing;
 		status.setPhase("stopped");
 		await publish(config.base.stateLdap, status.snapshot()).catch(() => undefined);
 	}

@@ -71,7 +71,9 @@ export async function runRedoLoop(
 		},
 	};
 	const open: OpenStream = (...asked) => openStream(config, log, ...asked);
-	const publishing = regularly(publishMs, ended.signal, () =>
+	// To the very end: a replay run that is under way is let come to its own, which may take long.
+	const gone = new AbortController();
+	const publishing = regularly(publishMs, gone.signal, () =>
 		publish(config.base.stateRedo, status.snapshot()),
 	);
 	const watching = regularly(lookForStopMs, ended.signal, async () => {
@@ -82,7 +84,7 @@ export async function runRedoLoop(
 		keepReplaying(replayer, status, signal),
 		watchCoverage(config, status, signal),
 		watchRoom(config, status, signal),
-		keepRetention(config, () => status.replayed, log, signal),
+		keepRetention(config, status, log, signal),
 	];
 	try {
 		// The first to end, well or badly, ends the others.
@@ -94,8 +96,9 @@ export async function runRedoLoop(
 		throw error;
 	} finally {
 		ended.abort();
-		await Promise.allSettled([...tasks, publishing, watching]);
-		status.setPhase("stopped");
+		await Promise.allSettled([...tasks, watching]);
+		gone.abort();
+		await publishing;
 		// On a full disk, say: why the loop ends counts more.
 		await publish(config.base.stateRedo, status.snapshot()).catch(() => undefined);
 	}
@@ -105,16 +108,21 @@ async function receive(
 	options: Omit<ReceiveOptions, "healthy"> & { readonly status: RedoStatus },
 ): Promise<void> {
 	const { config, status, log, signal } = options;
-	await keepTrying((healthy) => receiveOnce({ ...options, healthy }), {
-		signal,
-		longestMs: config.settings.reconnect_max,
-		isFinal: (problem) => problem instanceof Refusal && withdrawals.has(problem.code),
-		onRetry(problem, delayMs) {
-			if (problem !== undefined) status.problems.report("link", problem);
-			status.setPhase("waiting");
-			log.debug({ delayMs: Math.round(delayMs) }, "trying again");
-		},
-	});
+	try {
+		await keepTrying((healthy) => receiveOnce({ ...options, healthy }), {
+			signal,
+			longestMs: config.settings.reconnect_max,
+			isFinal: (problem) => problem instanceof Refusal && withdrawals.has(problem.code),
+			onRetry(problem, delayMs) {
+				if (problem !== undefined) status.problems.report("link", problem);
+				status.setPhase("waiting");
+				log.debug({ delayMs: Math.round(delayMs) }, "trying again");
+			},
+		});
+	} finally {
+		// A replay run may go on for long after it.
+		status.setPhase("stopped");
+	}
 }
 
 /** What stops replay does not stop receiving, unless it tells that Zimbra has been started here. */

@@ -1,9 +1,9 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe } from "../../errors.ts";
-import type { Position } from "../../formats/redolog/position.ts";
 import type { Config } from "../../services/config.ts";
 import type { Logger } from "../../services/log/logger.ts";
 import { ask } from "../../services/ssh/connect.ts";
+import type { RedoStatus } from "./redo-status.ts";
 import { removeReplayedArchives } from "./replayed-archives.ts";
 
 const lookMs = 5000;
@@ -17,32 +17,41 @@ const betweenMs = 15 * 60_000;
  */
 export async function keepRetention(
 	config: Config,
-	replayed: () => Position | undefined,
+	status: RedoStatus,
 	log: Logger,
 	signal: AbortSignal,
 ): Promise<void> {
 	let done: { sequence: number; at: number } | undefined;
 	while (!signal.aborted) {
 		await sleep(lookMs, undefined, { signal }).catch(() => undefined);
-		const sequence = replayed()?.sequence;
+		const sequence = status.replayed?.sequence;
 		if (signal.aborted || sequence === undefined) continue;
 		done ??= { sequence, at: Number.NEGATIVE_INFINITY };
 		if (sequence <= done.sequence || performance.now() - done.at < betweenMs) continue;
 		done = { sequence, at: performance.now() };
 		try {
 			await removeReplayedArchives(config, log);
-			await purgeLive(config, log, signal);
+			await purgeLive(config, status, log, signal);
 		} catch (error) {
 			if (!signal.aborted) log.warn({ reason: describe(error) }, "old archives were not removed");
 		}
 	}
 }
 
-async function purgeLive(config: Config, log: Logger, signal: AbortSignal): Promise<void> {
+async function purgeLive(
+	config: Config,
+	{ problems }: RedoStatus,
+	log: Logger,
+	signal: AbortSignal,
+): Promise<void> {
 	const timeoutMs = config.settings.command_timeout;
 	const backups = await ask(config, "query_incremental", signal, timeoutMs);
 	if (backups.stdout.trim() === "true") return;
-	const answer = await ask(config, "purge", signal, timeoutMs);
-	const facts = { exitCode: answer.exitCode, said: answer.stderr.trim() || undefined };
-	log.info(facts, "asked the live server to purge its archive");
+	const { exitCode, stderr } = await ask(config, "purge", signal, timeoutMs);
+	log.info({ exitCode }, "asked the live server to purge its archive");
+	const said = stderr.trim().replaceAll(/\s*\n\s*/g, "; ");
+	if (said === "") return problems.resolved("retention");
+	// A mirror that is no more would fill the live server's disk, and that ends the service of mail.
+	const message = `${config.remoteAddress} keeps old redo logs: ${said}`;
+	problems.note("retention", { code: "trouble", message, critical: false });
 }

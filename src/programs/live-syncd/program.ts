@@ -12,10 +12,15 @@ export async function runProgram(argv: readonly string[]): Promise<number> {
 		.version(version)
 		.option("--config <file>", "live_sync.conf to use; its directory is the base directory")
 		.exitOverride()
+		.helpCommand(true)
+		.allowExcessArguments()
 		.showHelpAfterError("(live-syncd --help tells the commands)");
 	const config = () => configure(program.opts<{ config?: string }>().config);
 
 	program.action(async () => {
+		// A command that is not known ends up here too, as an argument.
+		const [unknown] = program.args;
+		if (unknown !== undefined) program.error(`error: unknown command '${unknown}'`);
 		const { foreground } = await import("./foreground.ts");
 		code = await foreground(await config());
 	});

@@ -1,7 +1,7 @@
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { Refusal } from "../../errors.ts";
+import { describe, Refusal } from "../../errors.ts";
 import {
 	judgeLogPlaces,
 	judgePeer,
@@ -134,7 +134,8 @@ async function passGuards(config: Config, options: StartOptions, log: Logger): P
 			since: role.role === "mirror" ? role.since : Date.now(),
 		});
 	} catch (error) {
-		log.error({ reason: String(error) }, "start refused");
+		const { code, hint } = error instanceof Refusal ? error : {};
+		log.error({ code, reason: describe(error), hint }, "start refused");
 		throw error;
 	}
 }

@@ -190,12 +190,21 @@ const patienceMs = ({ settings }: Config): number =>
 
 async function waitForLoops(config: Config): Promise<void> {
 	let told = false;
+	let toldOfRun = false;
 	const deadline = performance.now() + patienceMs(config);
 	for (;;) {
 		const [loop] = [...(await findLoops(config, "redo")), ...(await findLoops(config, "ldap"))];
 		if (loop === undefined) return;
 		if (!told) process.stdout.write("Waiting for sync operations to complete...\n");
 		told = true;
+		const state = redo && (await readPublished<RedoState>(base.stateRedo, 1));
+		if (!toldOfRun && state?.replay.phase === "running") {
+			toldOfRun = true;
+			const limit = config.settings.replay_timeout / 1000;
+			process.stdout.write(
+				`Waiting for a replay run to end; one that makes no progress is ended after ${limit} s (replay_timeout)...\n`,
+			);
+		}
 		if (performance.now() > deadline) {
 			throw new Error(
 				`process ${loop.pid} does not come to an end; live-syncd kill ends it at once`,

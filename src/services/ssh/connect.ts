@@ -143,17 +143,21 @@ export async function ask(
 }
 
 async function readKey({ settings, base }: Config): Promise<Buffer> {
-	try {
-		return await readFile(settings.ssh_key);
-	} catch (error) {
-		if (!hasCode(error, "ENOENT", "EACCES")) throw error;
-		throw new Refusal(
-			"no-ssh-key",
-			`the key ${settings.ssh_key} cannot be read`,
-			`ssh-keygen -t ed25519 -N "" -C live-syncd -f ${settings.ssh_key}, then put its .pub into authorized_keys of both servers, see README.md (base ${base.base})`,
-			{ cause: error },
-		);
-	}
+	const path = settings.ssh_key;
+	const make = `ssh-keygen -t ed25519 -N "" -C live-syncd -f ${path}, then put its .pub into authorized_keys of both servers, see README.md (base ${base.base})`;
+	const key = await readFile(path).catch((error: unknown) => {
+		if (!hasCode(error, "ENOENT", "EACCES", "EISDIR")) throw error;
+		const message = `the key ${path} cannot be read`;
+		throw new Refusal("no-ssh-key", message, make, { cause: error });
+	});
+	const parsed = ssh2.utils.parseKey(key);
+	if (!(parsed instanceof Error)) return key;
+	throw new Refusal(
+		"no-ssh-key",
+		`the key ${path} cannot be used`,
+		`if it has a passphrase, take it away: ssh-keygen -p -N "" -f ${path}; if it is no key, move it away and make one: ${make}`,
+		{ cause: parsed },
+	);
 }
 
 function explain(error: Error, verdict: HostKeyVerdict, config: Config): Error {

@@ -135,6 +135,12 @@ export async function outlast(
 const firstWords = "live-syncd starts zmplayredo\n";
 
 /**
+ * What its own look at mailboxd prints where all is well: no reason why a run failed.
+ * Source: zm-core-utils, src/bin/zmplayredo, isrunning().
+ */
+const mailboxdStopped = "mailboxd is not running.";
+
+/**
  * The first block of its output, with words of our own in it: where the disk is full by the time that it
  * names its first file, there is room for that, and what was executed is not taken for nothing.
  */
@@ -216,7 +222,7 @@ export async function readEvidence(directory: string): Promise<RunEvidence> {
 	const processed = lines.flatMap((line) => /^Processing log file: (.+)$/.exec(line)?.[1] ?? []);
 	const said = `${stderr ?? ""}\n${stdout?.replace(firstWords, "") ?? ""}`
 		.split("\n")
-		.filter((line) => line.trim() !== "");
+		.filter((line) => line.trim() !== "" && line !== mailboxdStopped);
 	return {
 		exitCode: exit === undefined ? undefined : Number(exit),
 		processed,

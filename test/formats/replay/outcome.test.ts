@@ -88,5 +88,5 @@ for (const [title, changes, kind] of cases) {
 test("the words of a zmplayredo that refused are kept", () => {
 	const said = "Error: mailboxd still running.";
 	const outcome = judgeRun({ ...good, ...evidence({ exitCode: 1, processed: [], said }) });
-	assert.deepEqual(outcome, { kind: "nothing executed", why: `it exited with 1: ${said}` });
+	assert.deepEqual(outcome, { kind: "nothing executed", why: `zmplayredo exited with 1: ${said}` });
 });

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -101,6 +102,28 @@ for (const [what, lines] of [
 		assert.ok(refusal instanceof Refusal, String(refusal));
 		assert.equal(refusal.code, "host-key");
 		assert.match(refusal.hint, /ssh-keygen -R '\[127\.0\.0\.1\]:\d+'.*ssh-keyscan/);
+	});
+}
+
+for (const [what, make] of [
+	["that is none", (path: string) => writeFileSync(path, "garbage\n")],
+	[
+		"with a passphrase",
+		(path: string) =>
+			execFileSync("ssh-keygen", ["-q", "-t", "ed25519", "-N", "secret", "-f", path]),
+	],
+	["that is a directory", (path: string) => mkdirSync(path)],
+] as const) {
+	test(`a key ${what} is refused, by its name and with what is needed`, async () => {
+		const path = join(keys, what.replaceAll(" ", "-"));
+		make(path);
+		const refusal = await connectWith(pinned, (config) =>
+			connected({ ...config, settings: { ...config.settings, ssh_key: path } }),
+		);
+		assert.ok(refusal instanceof Refusal, String(refusal));
+		assert.equal(refusal.code, "no-ssh-key");
+		assert.ok(refusal.message.includes(path));
+		assert.match(refusal.hint, /ssh-keygen/);
 	});
 }
 

@@ -29,6 +29,13 @@ async function delicateHistory({ pair: { a } }: Mirror): Promise<void> {
 	await a.mailbox.deliver({ to: [user2] });
 }
 
+/** With how many threads the last run said it works. */
+async function threadsOfRun({ config }: Mirror): Promise<number> {
+	const record = await readRunRecord(config);
+	const said = readFileSync(join(record?.directory ?? "", "stdout"), "utf8");
+	return Number(/^Using (\d+) redo player threads$/m.exec(said)?.[1]);
+}
+
 /** The lots in status/failed of a kind: its directory and the lines of operations.tsv. */
 function lots({ config }: Mirror, kind: string): { directory: string; lines: string[] }[] {
 	return readdirSync(config.base.failed)
@@ -55,7 +62,7 @@ test("row 'zmplayredo fails': ended before its first file, retried with backoff,
 	assert.deepEqual(delays, [1000, 2000, 4000]);
 	assert.deepEqual(await replayedAt(mirror), start);
 	assert.equal(mirror.replayer.state.phase, "retrying");
-	assert.match(mirror.problems.at(-1)?.message ?? "", /did not begin: it exited with 1/);
+	assert.match(mirror.problems.at(-1)?.message ?? "", /did not begin: zmplayredo exited with 1$/);
 	mirror.pair.b.replayFaults({});
 	assert.equal((await mirror.follow()).kind, "up to date");
 	assert.deepEqual(mirror.notOnce(), []);
@@ -183,8 +190,10 @@ test("killed twice in the middle: replay stops in a state of its own, and never 
 	mirror.ship();
 	mirror.pair.b.replayFaults({ dieAfter: 2 });
 	assert.equal((await mirror.replayer.replay(everything)).kind, "re-run");
+	assert.equal(await threadsOfRun(mirror), 50);
 	const result = await mirror.replayer.replay(everything);
 	assert.equal(result.kind, "stopped");
+	assert.equal(await threadsOfRun(mirror), 1, "the second time carefully");
 	assert.match(result.kind === "stopped" ? result.hint : "", /at-risk .*replay-run\.json/);
 	assert.equal(mirror.replayer.state.phase, "stopped");
 	assert.equal(mirror.problems.at(-1)?.code, "replay-stopped");
@@ -290,8 +299,11 @@ test("a database that dies during the run: nobody knows what it kept, and the po
 test("row 'mirror loses power right after a replay run': nothing that was counted as replayed is missing", async () => {
 	await using mirror = await makeMirror();
 	await delicateHistory(mirror);
-	await mirror.follow();
 	const { b } = mirror.pair;
+	// By itself the database is not to write its log meanwhile: that would hide what nobody has flushed.
+	await b.mustRun("mysql.server", "start");
+	await b.mustRun("mysql", "-e", "SET GLOBAL innodb_flush_log_at_timeout = 2700");
+	await mirror.follow();
 	await b.crash(); // kill -9 of the database: what it had not flushed is gone
 	assert.deepEqual(await replayedAt(mirror), await mirror.pair.a.mailbox.position());
 	assert.deepEqual(await mirror.differences(), []);
