@@ -1,11 +1,12 @@
 import assert from "node:assert/strict";
-import { readdirSync } from "node:fs";
+import { readdirSync, renameSync, writeFileSync } from "node:fs";
 import { test } from "node:test";
 import { createPair } from "../pair/pair.ts";
 import { op } from "../pair/redo/layouts.ts";
 import { until } from "../pair/until.ts";
 import {
 	assertExecutedOnce,
+	assertNothingRuns,
 	caughtUp,
 	deliver,
 	killLoop,
@@ -77,6 +78,24 @@ test("while stop waits for a replay run it says so, and status does not call tha
 	});
 	assert.doesNotMatch((await b.liveSyncd("status")).stdout, /hangs/);
 	await liveSyncd(b, "kill");
+});
+
+test("stop waits for a replay run as long as that makes progress", async () => {
+	const settings = { ...quick, replay_timeout: "4s", service_timeout: "10s" };
+	await using pair = await createPair({ ldap: true, ...quickly, settings });
+	const { b } = pair;
+	const player = b.path("bin/zmplayredo");
+	renameSync(player, `${player}.real`);
+	// Longer than both limits together.
+	const work = `echo "2026-11-23 14:30:55,706 INFO  x" >>${b.path("log/mailbox.log")}; sleep 0.5`;
+	const script = `#!/bin/bash\nfor i in {1..36}; do ${work}; done\nexec "$0.real" "$@"\n`;
+	writeFileSync(player, script, { mode: 0o755 });
+	await liveSyncd(b, "start");
+	await deliver(pair, 3);
+	await until("a run", async () => (await redoState(b))?.replay.phase === "running");
+	assert.match(await liveSyncd(b, "stop"), /Waiting for a replay run to end.*done/s);
+	assertExecutedOnce(pair);
+	await assertNothingRuns(pair);
 });
 
 test("mysql or ldap do not start: stop says which command to run, and not to start Zimbra; then it goes on", async () => {

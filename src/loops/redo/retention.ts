@@ -22,36 +22,47 @@ export async function keepRetention(
 	signal: AbortSignal,
 ): Promise<void> {
 	let done: { sequence: number; at: number } | undefined;
+	let kept = false;
 	while (!signal.aborted) {
 		await sleep(lookMs, undefined, { signal }).catch(() => undefined);
 		const sequence = status.replayed?.sequence;
 		if (signal.aborted || sequence === undefined) continue;
 		done ??= { sequence, at: Number.NEGATIVE_INFINITY };
-		if (sequence <= done.sequence || performance.now() - done.at < betweenMs) continue;
+		// What is kept there for another mirror may be mended at any time.
+		const due = sequence > done.sequence || kept;
+		if (!due || performance.now() - done.at < betweenMs) continue;
 		done = { sequence, at: performance.now() };
 		try {
 			await removeReplayedArchives(config, log);
-			await purgeLive(config, status, log, signal);
+			kept = await purgeLive(config, status, log, signal);
 		} catch (error) {
 			if (!signal.aborted) log.warn({ reason: describe(error) }, "old archives were not removed");
 		}
 	}
 }
 
+/** Gives whether the live server keeps something for anybody but this mirror. */
 async function purgeLive(
 	config: Config,
 	{ problems }: RedoStatus,
 	log: Logger,
 	signal: AbortSignal,
-): Promise<void> {
+): Promise<boolean> {
 	const timeoutMs = config.settings.command_timeout;
 	const backups = await ask(config, "query_incremental", signal, timeoutMs);
-	if (backups.stdout.trim() === "true") return;
+	if (backups.stdout.trim() === "true") return false;
 	const { exitCode, stderr } = await ask(config, "purge", signal, timeoutMs);
 	log.info({ exitCode }, "asked the live server to purge its archive");
-	const said = stderr.trim().replaceAll(/\s*\n\s*/g, "; ");
-	if (said === "") return problems.resolved("retention");
+	// What it keeps for us goes when we have replayed it: that is catching up, and no trouble.
+	const said = stderr
+		.split("\n")
+		.filter((line) => line.trim() !== "" && !line.includes(`mirror ${config.localAddress} `));
+	if (said.length === 0) {
+		problems.resolved("retention");
+		return false;
+	}
 	// A mirror that is no more would fill the live server's disk, and that ends the service of mail.
-	const message = `${config.remoteAddress} keeps old redo logs: ${said}`;
+	const message = `${config.remoteAddress} keeps old redo logs: ${said.join("; ")}`;
 	problems.note("retention", { code: "trouble", message, critical: false });
+	return true;
 }

@@ -191,19 +191,21 @@ const patienceMs = ({ settings }: Config): number =>
 async function waitForLoops(config: Config): Promise<void> {
 	let told = false;
 	let toldOfRun = false;
-	const deadline = performance.now() + patienceMs(config);
+	let deadline = performance.now() + patienceMs(config);
+	let publishedAt = 0;
 	for (;;) {
 		const [loop] = [...(await findLoops(config, "redo")), ...(await findLoops(config, "ldap"))];
 		if (loop === undefined) return;
 		if (!told) process.stdout.write("Waiting for sync operations to complete...\n");
 		told = true;
-		const state = redo && (await readPublished<RedoState>(base.stateRedo, 1));
-		if (!toldOfRun && state?.replay.phase === "running") {
+		const state = await readPublished<RedoState>(config.base.stateRedo, 1);
+		const news = state?.pid === loop.pid && state.at.monotonic !== publishedAt;
+		if (news && state.replay.phase === "running") {
+			publishedAt = state.at.monotonic;
+			// The loop itself ends a run that makes no progress; one that does may take its time.
+			deadline = performance.now() + patienceMs(config);
+			if (!toldOfRun) tellOfRun(config);
 			toldOfRun = true;
-			const limit = config.settings.replay_timeout / 1000;
-			process.stdout.write(
-				`Waiting for a replay run to end; one that makes no progress is ended after ${limit} s (replay_timeout)...\n`,
-			);
 		}
 		if (performance.now() > deadline) {
 			throw new Error(
@@ -212,4 +214,11 @@ async function waitForLoops(config: Config): Promise<void> {
 		}
 		await sleep(100);
 	}
+}
+
+function tellOfRun({ settings }: Config): void {
+	const limit = settings.replay_timeout / 1000;
+	process.stdout.write(
+		`Waiting for a replay run to end; one that makes no progress is ended after ${limit} s (replay_timeout)...\n`,
+	);
 }
