@@ -10,6 +10,7 @@ import {
 	caughtUp,
 	deliver,
 	killLoop,
+	ldapState,
 	liveSyncd,
 	loops,
 	quick,
@@ -78,6 +79,22 @@ test("while stop waits for a replay run it says so, and status does not call tha
 	});
 	assert.doesNotMatch((await b.liveSyncd("status")).stdout, /hangs/);
 	await liveSyncd(b, "kill");
+});
+
+test("stop waits for the LDAP copy with an account that has just been made and has got mail", async () => {
+	const settings = { ...quick, ldap_quiet: "12s", ldap_interval: "12s", replay_interval: "1h" };
+	await using pair = await createPair({ ldap: true, ...quickly, settings });
+	const { a, b } = pair;
+	await liveSyncd(b, "start");
+	await until("the first copy", async () => (await ldapState(b))?.phase === "watching");
+	await a.createAccount("late@example.net");
+	await a.mailbox.deliver({ to: ["late@example.net"] });
+	await caughtUp(pair);
+	const said = await liveSyncd(b, "stop");
+	assert.match(said, /Waiting for a copy of LDAP/);
+	assert.doesNotMatch(said, /set aside/);
+	assertExecutedOnce(pair);
+	assert.deepEqual(readdirSync(b.path("live_sync/status/failed")), []);
 });
 
 test("stop waits for a replay run as long as that makes progress", async () => {

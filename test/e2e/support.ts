@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
-import type { RedoState } from "../../src/formats/state.ts";
+import type { LdapState, RedoState } from "../../src/formats/state.ts";
 import { countExecutions } from "../pair/committed.ts";
 import type { Host } from "../pair/host.ts";
 import type { Pair } from "../pair/pair.ts";
@@ -45,6 +45,11 @@ export function tail(host: Host): string {
 export async function redoState(host: Host): Promise<RedoState | undefined> {
 	const { stdout } = await host.liveSyncd("status", "--json");
 	return stdout === "" ? undefined : JSON.parse(stdout).redo.state;
+}
+
+export async function ldapState(host: Host): Promise<LdapState | undefined> {
+	const { stdout } = await host.liveSyncd("status", "--json");
+	return stdout === "" ? undefined : JSON.parse(stdout).ldap.state;
 }
 
 /** redo.log and the archive of a host, by name. */

@@ -10,6 +10,7 @@ import {
 } from "../../loops/redo/replayer/look-back.ts";
 import { makeReplayer } from "../../loops/redo/replayer/loop.ts";
 import { replayerParts } from "../../loops/redo/replayer/parts.ts";
+import { now } from "../../services/clock.ts";
 import type { Config } from "../../services/config.ts";
 import { readIfThere, writeDurably } from "../../services/files.ts";
 import { endRound } from "../../services/ldap/round-processes.ts";
@@ -24,7 +25,10 @@ import { repairLdap } from "./repair-ldap.ts";
 import { makeDirectories } from "./setting-up.ts";
 import { takeTurn } from "./turn.ts";
 
-const ldapWaitMs = 10_000;
+/** A loop publishes each second; one that does not for so long is not waited for. */
+const publishedMs = 5000;
+/** After so long a wait for LDAP is told. */
+const tellOfLdapMs = 1000;
 
 /**
  * `live-syncd stop`: ends the loops, replays all that was received, and leaves the server ready for
@@ -66,16 +70,23 @@ async function endLoops(config: Config, log: Logger): Promise<void> {
 
 /**
  * Mail for an account that the LDAP copy here does not know yet cannot be replayed. While the LDAP loop
- * has the live server, it is given the time to bring the accounts of all that was received.
+ * has the live server, and no trouble, it is given the time to bring the accounts of all that was received.
  */
-async function waitForLdap({ base }: Config): Promise<void> {
-	const flushed = (await readPublished<RedoState>(base.stateRedo, 1))?.flushed;
-	const deadline = performance.now() + ldapWaitMs;
-	while (flushed !== undefined && performance.now() < deadline) {
+async function waitForLdap(config: Config): Promise<void> {
+	const { base, settings } = config;
+	const flushed = await flushedNow(config);
+	const began = performance.now();
+	let told = false;
+	while (flushed !== undefined && performance.now() - began < settings.service_timeout) {
 		if ((await readPidFile(base.pidLdap)) === undefined) return;
 		const ldap = await readPublished<LdapState>(base.stateLdap, 1);
 		if (ldap === undefined || ldap.phase === "waiting" || ldap.phase === "stopped") return;
+		if (ldap.problems.some(({ code }) => code !== "ldap-password-drift")) return;
 		if (ldap.coverage !== undefined && comparePositions(ldap.coverage, flushed) >= 0) return;
+		if (!told && performance.now() - began > tellOfLdapMs) {
+			told = true;
+			process.stdout.write("Waiting for a copy of LDAP that covers what was received...\n");
+		}
 		await sleep(100);
 	}
 }
@@ -187,6 +198,18 @@ async function lookBackSeconds(config: Config): Promise<number> {
 /** A replay run may be under way, and what it has to wait for. */
 const patienceMs = ({ settings }: Config): number =>
 	settings.replay_timeout + settings.service_timeout;
+
+/** Not what the redo loop published a second ago: in that second an account may have got its first mail. */
+async function flushedNow({ base }: Config): Promise<Position | undefined> {
+	const { monotonic: asked } = now();
+	for (;;) {
+		const state = await readPublished<RedoState>(base.stateRedo, 1);
+		const fresh = state !== undefined && state.at.monotonic > asked;
+		const late = now().monotonic - asked > publishedMs;
+		if (fresh || late || (await readPidFile(base.pidRedo)) === undefined) return state?.flushed;
+		await sleep(100);
+	}
+}
 
 async function waitForLoops(config: Config): Promise<void> {
 	let told = false;
