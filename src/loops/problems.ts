@@ -65,6 +65,10 @@ export class Problems<Topic extends string> {
 		this.#log.info({ code: known.problem.code, afterSeconds: seconds }, `${topic}: mended`);
 	}
 
+	has(topic: Topic): boolean {
+		return this.#known.has(topic);
+	}
+
 	list(): Problem[] {
 		return [...this.#known.values()].map(({ problem, began }) => ({
 			...problem,

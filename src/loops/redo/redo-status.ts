@@ -49,7 +49,9 @@ export class RedoStatus {
 		if (phase === this.#phase) return;
 		this.#phase = phase;
 		const at = this.#flushed && formatPosition(this.#flushed);
-		this.#log.info({ flushed: at }, phase);
+		// Each attempt of an outage would tell it twice, and the outage itself is told.
+		const attempt = this.problems.has("link") && (phase === "connecting" || phase === "waiting");
+		this.#log[attempt ? "debug" : "info"]({ flushed: at }, phase);
 	}
 
 	setReceived(position: Position | undefined): void {

@@ -29,7 +29,7 @@ export async function request(
 	const isOpen = local.kind === "open";
 	const position: LogPosition = { ...local.identity, offset: isOpen ? local.chain.offset : 0 };
 	const at = formatPosition(position);
-	log.info({ position: at, peer: config.remoteAddress }, "asking for the redo log");
+	log.debug({ position: at, peer: config.remoteAddress }, "asking for the redo log");
 	return await openStream(
 		{ position, mirror: config.localAddress, compression: "zstd" },
 		{
