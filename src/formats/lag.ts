@@ -47,6 +47,15 @@ export class LagClock {
 	}
 
 	/**
+	 * Seconds by which a position is behind at least: where the live log stood there before anything was
+	 * heard, the time since then. Undefined before that.
+	 */
+	leastLagSeconds(position: Position, now: number): number | undefined {
+		const [first] = this.#samples;
+		return this.lagSeconds(position, now) ?? (first && (now - first.at) / 1000);
+	}
+
+	/**
 	 * Bytes that are missing at `position`. Undefined where it cannot be known: nothing was heard, or
 	 * nothing lately and all that was there then is here; or there are files in between.
 	 */
@@ -63,4 +72,23 @@ export class LagClock {
 	#isFresh({ at }: Sample, now: number): boolean {
 		return now - at <= this.#freshMs;
 	}
+}
+
+/** Lags in seconds, of what is received and flushed here and of the message store; undefined if unknown. */
+export type Lags = {
+	readonly flushed: number | undefined;
+	readonly replayed: number | undefined;
+};
+
+/** What is too far behind, in words; undefined where nothing is. Limits in seconds. */
+export function judgeLags(lags: Lags, limits: { [K in keyof Lags]: number }): string | undefined {
+	const minutes = (seconds: number) => Math.floor(seconds / 60);
+	const { flushed = 0, replayed = 0 } = lags;
+	if (flushed > limits.flushed) {
+		return `the redo log here is ${minutes(flushed)} minutes behind the live one`;
+	}
+	if (replayed > limits.replayed) {
+		return `the message store is ${minutes(replayed)} minutes behind the live server`;
+	}
+	return undefined;
 }

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { LagClock } from "../../src/formats/lag.ts";
+import { judgeLags, LagClock } from "../../src/formats/lag.ts";
 
 const at = (offset: number, sequence = 1) => ({ sequence, offset });
 
@@ -54,4 +54,29 @@ test("missing bytes: none only while a heartbeat is fresh, and unknown across fi
 	assert.equal(lag.lagBytes(at(100), 11_000), undefined);
 	assert.equal(lag.lagBytes(at(40), 11_000), 60);
 	assert.equal(lag.lagBytes(at(40, 0), 2000), undefined);
+});
+
+test("of a position from before the first heartbeat one knows at least how long that is ago", () => {
+	const lag = new LagClock(2000);
+	assert.equal(lag.leastLagSeconds(at(50), 1000), undefined);
+	lag.heard(at(100), 1000);
+	lag.heard(at(200), 61_000);
+	assert.equal(lag.lagSeconds(at(50), 601_000), undefined);
+	assert.equal(lag.leastLagSeconds(at(50), 601_000), 600);
+	assert.equal(lag.leastLagSeconds(at(150), 601_000), 600);
+	assert.equal(lag.leastLagSeconds(at(200), 61_500), 0);
+});
+
+test("a mirror that is too far behind: what it is that is behind, and by how much", () => {
+	const limits = { flushed: 900, replayed: 960 };
+	assert.equal(judgeLags({ flushed: undefined, replayed: undefined }, limits), undefined);
+	assert.equal(judgeLags({ flushed: 900, replayed: 960 }, limits), undefined);
+	assert.equal(
+		judgeLags({ flushed: 0, replayed: 1000 }, limits),
+		"the message store is 16 minutes behind the live server",
+	);
+	assert.equal(
+		judgeLags({ flushed: 7300, replayed: 9000 }, limits),
+		"the redo log here is 121 minutes behind the live one",
+	);
 });

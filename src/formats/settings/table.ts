@@ -144,6 +144,12 @@ export const settingsTable = {
 		default: "60s",
 		help: "Longest pause between two attempts to connect; the first is one second or this, whichever is less.",
 	},
+	lag_max: {
+		type: "duration",
+		range: [1, 604800],
+		default: "15m",
+		help: "A mirror that is further behind than this tells it in status and in the log; its message store may be replay_interval later.",
+	},
 	replay_interval: {
 		type: "duration",
 		range: [0.2, 86400],

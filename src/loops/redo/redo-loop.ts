@@ -19,6 +19,7 @@ import type { Replayer } from "./replayer/replayer.ts";
 import { keepRetention } from "./retention.ts";
 import { SettledPosition } from "./settled.ts";
 import { watchCoverage } from "./watch-coverage.ts";
+import { watchLag } from "./watch-lag.ts";
 import { watchRoom } from "./watch-room.ts";
 
 const publishMs = 1000;
@@ -84,6 +85,7 @@ export async function runRedoLoop(
 		keepReplaying(replayer, status, signal),
 		watchCoverage(config, status, signal),
 		watchRoom(config, status, signal),
+		watchLag(config.settings, status, signal),
 		keepRetention(config, status, log, signal),
 	];
 	try {

@@ -1,4 +1,4 @@
-import { LagClock } from "../../formats/lag.ts";
+import { LagClock, type Lags } from "../../formats/lag.ts";
 import type { LogPosition } from "../../formats/protocol/messages.ts";
 import { formatPosition, type Position } from "../../formats/redolog/position.ts";
 import type { LinkPhase, RedoState, ReplayState } from "../../formats/state.ts";
@@ -81,6 +81,13 @@ export class RedoStatus {
 		this.#live = { position, clock };
 		this.#lag.heard(position, this.#heardAt.monotonic);
 		this.#judgePhase();
+	}
+
+	leastLags(): Lags {
+		const { monotonic } = now();
+		const least = (position: Position | undefined) =>
+			position && this.#lag.leastLagSeconds(position, monotonic);
+		return { flushed: least(this.#flushed), replayed: least(this.#replayed) };
 	}
 
 	snapshot(): RedoState {
