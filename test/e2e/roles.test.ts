@@ -334,22 +334,29 @@ test("stop on a server that has been live since it was a mirror replays nothing 
 	assert.equal(b.executions().length, before);
 });
 
-test("a start that was cut short before anything was received: what Zimbra executed here since is not replayed", async () => {
+test("a start that was cut short before anything was received, then Zimbra ran here: nothing is guessed", async () => {
 	await using pair = await createPair({ ...quickly });
 	const { a, b } = pair;
+	const position = b.path("live_sync/status/replayed.json");
 	b.environment.LIVE_SYNC_FAIL_AT = "start:before-loops";
 	assert.notEqual((await b.liveSyncd("start")).code, 0);
 	delete b.environment.LIVE_SYNC_FAIL_AT;
-	assert.ok(existsSync(b.path("live_sync/status/replayed.json")));
+	assert.ok(existsSync(position));
+	assert.match(await liveSyncd(b, "stop"), /nothing to replay/);
+	b.environment.LIVE_SYNC_FAIL_AT = "start:before-loops";
+	assert.notEqual((await b.liveSyncd("start")).code, 0);
+	delete b.environment.LIVE_SYNC_FAIL_AT;
 	// The live server dies, and this one takes its place; the old one follows it, and comes back.
 	await a.stopZimbra();
 	cpSync(a.path("redolog"), b.path("redolog"), { recursive: true });
 	await b.startZimbra();
 	await b.mailbox.deliver({ to: [someone] });
 	await b.stopZimbra();
-	assert.match(await liveSyncd(b, "stop"), /nothing to replay/);
+	assert.match(await liveSyncd(b, "stop", 1), /\[position-lost\]\n {2}try: if Zimbra itself/);
 	cpSync(b.path("redolog"), a.path("redolog"), { recursive: true });
 	await a.startZimbra();
+	await refused(b, "position-lost");
+	rmSync(position);
 	await liveSyncd(b, "start");
 	await a.mailbox.deliver({ to: [someone] });
 	await until("the mirror has it", () => holds(b, a));
@@ -362,6 +369,24 @@ test("a start that was cut short before anything was received: what Zimbra execu
 		[...counts].filter(([, count]) => count !== 1),
 		[],
 	);
+});
+
+test("a mirror that has lost its provenance replays nothing by guess, and skips nothing", async () => {
+	await using pair = await createPair({
+		...quickly,
+		settings: { ...quick, replay_interval: "1h" },
+	});
+	const { b } = pair;
+	await liveSyncd(b, "start");
+	await deliver(pair, 3);
+	await caughtUp(pair);
+	await liveSyncd(b, "kill");
+	rmSync(b.path("redolog/.live_sync"));
+	assert.match(
+		await liveSyncd(b, "stop", 1),
+		/\.live_sync, which tells .* is missing .*\[position-lost\]/,
+	);
+	await refused(b, "position-lost");
 });
 
 test("stop after Zimbra ran on the mirror without it is refused: its own operations are not executed again", async () => {

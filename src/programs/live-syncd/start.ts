@@ -12,7 +12,7 @@ import type { ZimbraSettings } from "../../formats/protocol/zimbra-settings.ts";
 import type { Role } from "../../formats/role.ts";
 import type { LdapState, RedoState } from "../../formats/state.ts";
 import type { LocalLog } from "../../loops/redo/receiver/local-log.ts";
-import { establishReplayed, forgetUnused } from "../../loops/redo/replayer/position.ts";
+import { establishReplayed } from "../../loops/redo/replayer/position.ts";
 import { deadline } from "../../services/clock.ts";
 import type { Config } from "../../services/config.ts";
 import { failPoint } from "../../services/fail-point.ts";
@@ -124,7 +124,6 @@ async function passGuards(config: Config, options: StartOptions, log: Logger): P
 	const { base } = config;
 	try {
 		const local = await checkGuards(config, options, log);
-		await forgetUnused(config);
 		await establishReplayed(config, local.identity.timeline);
 		const role = await readRole(base.role);
 		await writeRole(base.role, {

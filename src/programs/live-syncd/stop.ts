@@ -10,6 +10,7 @@ import {
 } from "../../loops/redo/replayer/look-back.ts";
 import { makeReplayer } from "../../loops/redo/replayer/loop.ts";
 import { replayerParts } from "../../loops/redo/replayer/parts.ts";
+import { hasReceived } from "../../loops/redo/replayer/position.ts";
 import { now } from "../../services/clock.ts";
 import type { Config } from "../../services/config.ts";
 import { readIfThere, writeDurably } from "../../services/files.ts";
@@ -17,7 +18,6 @@ import { endRound } from "../../services/ldap/round-processes.ts";
 import { type Logger, makeLogger } from "../../services/log/logger.ts";
 import { readPidFile } from "../../services/pid-file.ts";
 import { publish, readPublished } from "../../services/publish.ts";
-import { readProvenance } from "../../services/redolog/provenance.ts";
 import { readRole, writeRole } from "../../services/role.ts";
 import { makeRun } from "../../services/run.ts";
 import { clearStopFile, findLoops } from "./loop.ts";
@@ -134,15 +134,15 @@ async function replayRest(config: Config, log: Logger): Promise<void> {
 }
 
 /**
- * Whether there may be something to replay. What came into the redo log before the first byte was received,
- * and after an earlier `stop`, Zimbra has executed here itself.
+ * Whether there may be something to replay. What came into the redo log after an earlier `stop`, Zimbra has
+ * executed here itself. Throws a Refusal (position-lost) where that cannot be told.
  */
-async function follows({ base, zimbra }: Config): Promise<boolean> {
+async function follows(config: Config): Promise<boolean> {
+	const { base } = config;
 	if ((await readIfThere(base.replayed)) === undefined) return false;
-	if ((await readProvenance(zimbra.mirrorMarker)) === undefined) return false;
 	const { role, since } = await readRole(base.role);
 	// Without a record of its role it may be a mirror that has lost it.
-	return role === "mirror" || since === 0;
+	return (role === "mirror" || since === 0) && (await hasReceived(config));
 }
 
 /** From now on Zimbra may be started here: this server follows nobody any more. */

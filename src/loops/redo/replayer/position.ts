@@ -1,5 +1,5 @@
-import { rm } from "node:fs/promises";
 import { Refusal } from "../../../errors.ts";
+import { formatPosition } from "../../../formats/redolog/position.ts";
 import {
 	formatReplayedPosition,
 	parseReplayedPosition,
@@ -8,6 +8,7 @@ import {
 } from "../../../formats/replay/replayed-position.ts";
 import type { Config } from "../../../services/config.ts";
 import { readIfThere, writeDurably } from "../../../services/files.ts";
+import { endOfLog } from "../../../services/redolog/open-log.ts";
 import { readProvenance } from "../../../services/redolog/provenance.ts";
 import { initialPosition, walkWhole } from "./initial-position.ts";
 
@@ -31,12 +32,24 @@ export async function writeReplayed({ base }: Config, position: ReplayedPosition
 }
 
 /**
- * As long as nothing was received here, Zimbra may be started without a word to us: a position that an
- * earlier `start` has written may be behind what the store has by now.
+ * Whether bytes of a live server were received here, so that there may be some to replay. Throws a Refusal
+ * (position-lost) where that cannot be told: without provenance nothing was, but then the position that
+ * `start` has written is the end of the log, unless Zimbra ran here since, or the provenance was lost.
  */
-export async function forgetUnused({ base, zimbra }: Config): Promise<void> {
-	if ((await readProvenance(zimbra.mirrorMarker)) !== undefined) return;
-	await rm(base.replayed, { force: true });
+export async function hasReceived(config: Config): Promise<boolean> {
+	const { base, zimbra } = config;
+	if ((await readProvenance(zimbra.mirrorMarker)) !== undefined) return true;
+	if ((await readIfThere(base.replayed)) === undefined) return false;
+	const { log, offset } = await readReplayed(config);
+	const end = await endOfLog(zimbra);
+	const same = end?.header.sequence === log.sequence && end.header.createTime === log.createTime;
+	if (same && end.size === offset) return false;
+	const at = formatPosition({ sequence: log.sequence, offset });
+	throw new Refusal(
+		"position-lost",
+		`${base.replayed} stands at ${at}, which is not the end of the redo log here, and ${zimbra.mirrorMarker}, which tells what of that log was received, is missing`,
+		`if Zimbra itself has executed all that is in this redo log: rm ${base.replayed}; else docs/errors.md, position-lost`,
+	);
 }
 
 /**
@@ -48,6 +61,7 @@ export async function establishReplayed(
 	config: Config,
 	timeline: number,
 ): Promise<ReplayedPosition> {
+	await hasReceived(config);
 	if ((await readIfThere(config.base.replayed)) !== undefined) return await readReplayed(config);
 	const { identity, offset } = await initialPosition(config, timeline, walkWhole);
 	const position = startAt(identity, offset);
