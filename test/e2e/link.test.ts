@@ -6,36 +6,17 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { formatMirrorRecord } from "../../src/formats/protocol/mirror-record.ts";
 import { now } from "../../src/services/clock.ts";
 import { createPair, type Pair } from "../pair/pair.ts";
-import { canMountSmallDisk, SmallDisk } from "../pair/small-disk.ts";
 import { until } from "../pair/until.ts";
 import {
 	assertNothingRuns,
 	caughtUp,
 	deliver,
+	following,
 	liveSyncd,
 	quick,
 	quickly,
 	redoState,
-	tail,
 } from "./support.ts";
-
-/** The redo loop alone, as `start` runs it, without the LDAP that these tests do not need. */
-async function following(pair: Pair): Promise<AsyncDisposable> {
-	const loop = await started(pair);
-	await until("the mirror streams", async () => (await redoState(pair.b))?.phase === "streaming");
-	return loop;
-}
-
-async function started(pair: Pair): Promise<AsyncDisposable> {
-	const loop = pair.b.spawnLiveSyncd("loop", "redo");
-	const ended = new Promise((resolve) => loop.once("exit", resolve));
-	return {
-		async [Symbol.asyncDispose]() {
-			loop.kill("SIGTERM");
-			await ended;
-		},
-	};
-}
 
 test("the link cut at arbitrary bytes, twenty times: nothing lost, no process left on the live server", async () => {
 	const settings = { ...quick, reconnect_max: "200ms" };
@@ -123,35 +104,6 @@ test("catch-up over many archives, in order, also while the live server goes on"
 	await using _ = await following(pair);
 	await deliver(pair, 20, 3);
 	await caughtUp(pair);
-});
-
-test("the mirror's disk full, then read-only: nothing acknowledged that is not there, said, and mended by itself", async (t) => {
-	if (!canMountSmallDisk()) return t.skip("no tmpfs can be mounted in a namespace here");
-	await using pair = await createPair({ ...quickly });
-	const { b } = pair;
-	await using disk = await SmallDisk.mount(b, "redolog", "300k");
-	const isSaid = (what: RegExp) =>
-		until(`${what} is said`, async () => {
-			const state = await redoState(b);
-			return state?.problems.some(({ message }) => what.test(message)) ?? false;
-		}).catch((error: unknown) => {
-			throw new Error(`${String(error)}${tail(b)}`);
-		});
-	{
-		await using _ = await following(pair);
-		await deliver(pair, 20);
-		await pair.a.mailbox.deliver({ to: ["user1@example.net"], size: 600_000 });
-		await isSaid(/ENOSPC.*write '.*redolog\/redo\.log'/);
-		await disk.resize("20m");
-		await caughtUp(pair, disk.path);
-		await until("the problem is over", async () => (await redoState(b))?.problems.length === 0);
-	}
-	await disk.readOnly(true);
-	await using _ = await started(pair);
-	await deliver(pair, 5, 2);
-	await isSaid(/EROFS/);
-	await disk.readOnly(false);
-	await caughtUp(pair, disk.path);
 });
 
 test("a mirror that is no more, and for which the live server keeps its redo logs, is named in status", async () => {

@@ -161,3 +161,36 @@ export async function deliver({ a }: Pair, count: number, rolloverEvery = 0): Pr
 		if (rolloverEvery > 0 && i % rolloverEvery === 0) await a.mailbox.rollover();
 	}
 }
+
+/** `start` on a host is refused with that code, says what to do, and changes nothing of the redo log. */
+export async function refused(host: Host, code: string): Promise<string> {
+	const before = redologs(host);
+	const said = await liveSyncd(host, "start", 1);
+	assert.match(said, new RegExp(`\\[${code}\\]`));
+	assert.match(said, /\n {2}try: /);
+	assert.deepEqual(redologs(host), before);
+	assert.deepEqual(
+		host.processes().filter(({ command }) => / loop /.test(command)),
+		[],
+	);
+	return said;
+}
+
+/** The redo loop alone, as `start` runs it, without the LDAP that these tests do not need. */
+export async function following(pair: Pair): Promise<AsyncDisposable> {
+	const loop = await redoLoop(pair);
+	await until("the mirror streams", async () => (await redoState(pair.b))?.phase === "streaming");
+	return loop;
+}
+
+/** The same, without a word about how far it has come. */
+export async function redoLoop(pair: Pair): Promise<AsyncDisposable> {
+	const loop = pair.b.spawnLiveSyncd("loop", "redo");
+	const ended = new Promise((resolve) => loop.once("exit", resolve));
+	return {
+		async [Symbol.asyncDispose]() {
+			loop.kill("SIGTERM");
+			await ended;
+		},
+	};
+}
