@@ -25,7 +25,7 @@ export async function findLiveSyncd(config: Config): Promise<LiveSyncdHere> {
  */
 export function findScriptOf2011({ base, zimbra }: Config): number | undefined {
 	const directories = [base.base, zimbra.home];
-	for (const entry of allProcesses()) {
+	for (const entry of allProcesses("at once")) {
 		const script = scriptOf(entry);
 		if (script === undefined || entry.pid === process.pid) continue;
 		if (directories.some((directory) => script.startsWith(`${directory}/`))) return entry.pid;

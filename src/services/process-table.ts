@@ -13,14 +13,18 @@ export type TableEntry = {
 	identity(): ProcessIdentity | undefined;
 };
 
-/** All living processes that have a command line. */
-export function* allProcesses(): Generator<TableEntry> {
+/**
+ * All living processes that have a command line. One that is about to become another program has none for
+ * a moment; `patient` waits for the new one, which takes a second look at each thread of the kernel.
+ */
+export function* allProcesses(how: "at once" | "patient"): Generator<TableEntry> {
+	const read = how === "patient" ? readLoaded : readIfAllowed;
 	for (const name of readdirSync("/proc")) {
 		const pid = Number(name);
 		if (!Number.isSafeInteger(pid)) continue;
-		const words = readLoaded(pid, "cmdline")?.split("\0");
+		const words = read(pid, "cmdline")?.split("\0");
 		if (words === undefined || words.length <= 1) continue;
-		const environment = () => readLoaded(pid, "environ")?.split("\0") ?? [];
+		const environment = () => read(pid, "environ")?.split("\0") ?? [];
 		yield { pid, words, environment, identity: () => identify(pid) };
 	}
 }
@@ -28,7 +32,7 @@ export function* allProcesses(): Generator<TableEntry> {
 /** Living processes, of this user, that have `NAME=value` in the environment they were started with. */
 export function processesWith(variable: string): ProcessIdentity[] {
 	const found: ProcessIdentity[] = [];
-	for (const { environment, identity } of allProcesses()) {
+	for (const { environment, identity } of allProcesses("patient")) {
 		if (!environment().includes(variable)) continue;
 		const process = identity();
 		if (process !== undefined) found.push(process);
@@ -42,7 +46,7 @@ export function processesWith(variable: string): ProcessIdentity[] {
  */
 export function processesRunning([file = "", ...rest]: readonly string[]): ProcessIdentity[] {
 	const found: ProcessIdentity[] = [];
-	for (const { words, identity } of allProcesses()) {
+	for (const { words, identity } of allProcesses("patient")) {
 		// The last word of /proc/PID/cmdline is ended by a NUL like the others.
 		const own = words.slice(0, -1);
 		const at = own.length - rest.length - 1;

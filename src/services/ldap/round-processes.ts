@@ -29,7 +29,7 @@ async function roundProcesses(config: Config): Promise<ProcessIdentity[]> {
 	// its environment from its own user, but not its words. Source: proc(5), ptrace access mode.
 	const directories = await possibleCheckDirectories(config);
 	const found: ProcessIdentity[] = [];
-	for (const { pid, words, environment, identity } of allProcesses()) {
+	for (const { pid, words, environment, identity } of allProcesses("patient")) {
 		const checks = words.some((word) => directories.includes(word)) && isOwn(pid);
 		if (!checks && !environment().includes(variable)) continue;
 		const process = identity();

@@ -46,7 +46,7 @@ export function makeMailboxd({ run, config }: ServiceParts): Mailboxd {
 			const found = await namedProcess(join(home, "log", file), looksLikeIt);
 			if (found !== undefined) return found;
 		}
-		for (const each of allProcesses()) {
+		for (const each of allProcesses("at once")) {
 			if (each.words.some((word) => own.includes(word))) return each.identity();
 		}
 		return undefined;

@@ -239,7 +239,7 @@ export async function readEvidence(directory: string): Promise<RunEvidence> {
 async function strangePlayer(config: Config): Promise<ProcessIdentity | undefined> {
 	const named = await namedProcess(config.zimbra.replayPidFile, /zmplayredo/);
 	if (named !== undefined) return named;
-	for (const { words, identity } of allProcesses()) {
+	for (const { words, identity } of allProcesses("patient")) {
 		if (!words.some((word) => word.endsWith("redolog.util.PlaybackUtil"))) continue;
 		if (words.some((word) => word.includes(`${config.zimbra.home}/`))) return identity();
 	}
