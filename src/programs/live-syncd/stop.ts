@@ -80,8 +80,8 @@ async function waitForLdap(config: Config): Promise<void> {
 	while (flushed !== undefined && performance.now() - began < settings.service_timeout) {
 		if ((await readPidFile(base.pidLdap)) === undefined) return;
 		const ldap = await readPublished<LdapState>(base.stateLdap, 1);
-		if (ldap === undefined || ldap.phase === "waiting" || ldap.phase === "stopped") return;
-		if (ldap.problems.some(({ code }) => code !== "ldap-password-drift")) return;
+		if (ldap === undefined || ldap.phase === "stopped") return;
+		if (ldap.problems.length > 0) return;
 		if (ldap.coverage !== undefined && comparePositions(ldap.coverage, flushed) >= 0) return;
 		if (!told && performance.now() - began > tellOfLdapMs) {
 			told = true;
