@@ -1,6 +1,9 @@
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { connect, createServer, type Server, type Socket } from "node:net";
+import { join } from "node:path";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { createPair } from "./pair.ts";
@@ -114,4 +117,28 @@ test("a frozen host keeps its connections and says nothing", async () => {
 	assert.equal(await Promise.race([delivery, sleep(200, "nothing")]), "nothing");
 	a.thaw();
 	await delivery;
+});
+
+test("a process that has cut a connection which was just ending comes to its end", async () => {
+	const code = `
+		import { connect, createServer } from "node:net";
+		import { reset } from ${JSON.stringify(join(import.meta.dirname, "tcp-proxy.ts"))};
+		const server = createServer({ allowHalfOpen: true }, (client) => client.on("error", () => {}).resume().unref());
+		server.listen(0, "127.0.0.1", () => {
+			const { port } = server.address();
+			const socket = connect({ host: "127.0.0.1", port, allowHalfOpen: true }, () => {
+				socket.end("the last word");
+				reset(socket);
+				server.unref();
+			});
+			socket.on("error", (error) => console.log(error.message));
+		});
+	`;
+	const child = spawn(process.execPath, ["--input-type=module", "--eval", code], {
+		stdio: ["ignore", "inherit", "inherit"],
+	});
+	const tooLong = setTimeout(() => child.kill("SIGKILL"), 60_000);
+	const [exitCode] = await once(child, "exit");
+	clearTimeout(tooLong);
+	assert.equal(exitCode, 0);
 });

@@ -96,7 +96,7 @@ export class TcpProxy implements AsyncDisposable {
 	#accept(client: Socket): void {
 		this.connections++;
 		if (this.#refusing) {
-			client.resetAndDestroy();
+			reset(client);
 			return;
 		}
 		const server = connect({ ...this.#target, allowHalfOpen: true });
@@ -157,8 +157,18 @@ export class TcpProxy implements AsyncDisposable {
 	}
 
 	#reset(link: Link): void {
-		link.client.resetAndDestroy();
-		link.server.resetAndDestroy();
+		reset(link.client);
+		reset(link.server);
 		this.#links.delete(link);
 	}
+}
+
+/**
+ * Ends a connection without a farewell. One that is just saying its farewell cannot be reset: Node then has
+ * an EINVAL, never closes the handle, and waits for it for ever, at full speed, when the process is to end
+ * (seen with 26.10).
+ */
+export function reset(socket: Socket): void {
+	if (socket.writableEnded && !socket.writableFinished) socket.destroy();
+	else socket.resetAndDestroy();
 }
