@@ -54,10 +54,11 @@ export async function stop(config: Config): Promise<number> {
 }
 
 async function endLoops(config: Config, log: Logger): Promise<void> {
-	await waitForLdap(config);
+	const patience = new Patience(config);
+	await waitForLdap(config, patience);
 	await writeDurably(config.base.stopFile, "");
 	try {
-		await waitForLoops(config);
+		await waitForLoops(config, patience);
 	} finally {
 		await clearStopFile(config);
 	}
@@ -72,12 +73,14 @@ async function endLoops(config: Config, log: Logger): Promise<void> {
  * Mail for an account that the LDAP copy here does not know yet cannot be replayed. While the LDAP loop
  * has the live server, and no trouble, it is given the time to bring the accounts of all that was received.
  */
-async function waitForLdap(config: Config): Promise<void> {
+async function waitForLdap(config: Config, patience: Patience): Promise<void> {
 	const { base, settings } = config;
 	const flushed = await flushedNow(config);
+	if (flushed === undefined) return;
 	const began = performance.now();
 	let told = false;
-	while (flushed !== undefined && performance.now() - began < settings.service_timeout) {
+	patience.allow(settings.service_timeout);
+	do {
 		if ((await readPidFile(base.pidLdap)) === undefined) return;
 		const ldap = await readPublished<LdapState>(base.stateLdap, 1);
 		if (ldap === undefined || ldap.phase === "stopped") return;
@@ -87,8 +90,7 @@ async function waitForLdap(config: Config): Promise<void> {
 			told = true;
 			process.stdout.write("Waiting for a copy of LDAP that covers what was received...\n");
 		}
-		await sleep(100);
-	}
+	} while (await patience.lasts());
 }
 
 /** Everything that was received is replayed, the open redo.log included. */
@@ -211,37 +213,63 @@ async function flushedNow({ base }: Config): Promise<Position | undefined> {
 	}
 }
 
-async function waitForLoops(config: Config): Promise<void> {
+async function waitForLoops(config: Config, patience: Patience): Promise<void> {
 	let told = false;
-	let toldOfRun = false;
-	let deadline = performance.now() + patienceMs(config);
-	let publishedAt = 0;
+	patience.allow(patienceMs(config));
 	for (;;) {
 		const [loop] = [...(await findLoops(config, "redo")), ...(await findLoops(config, "ldap"))];
 		if (loop === undefined) return;
 		if (!told) process.stdout.write("Waiting for sync operations to complete...\n");
 		told = true;
-		const state = await readPublished<RedoState>(config.base.stateRedo, 1);
-		const news = state?.pid === loop.pid && state.at.monotonic !== publishedAt;
-		if (news && state.replay.phase === "running") {
-			publishedAt = state.at.monotonic;
-			// The loop itself ends a run that makes no progress; one that does may take its time.
-			deadline = performance.now() + patienceMs(config);
-			if (!toldOfRun) tellOfRun(config);
-			toldOfRun = true;
-		}
-		if (performance.now() > deadline) {
+		if (!(await patience.lasts())) {
 			throw new Error(
 				`process ${loop.pid} does not come to an end; live-syncd kill ends it at once`,
 			);
 		}
-		await sleep(100);
 	}
 }
 
-function tellOfRun({ settings }: Config): void {
-	const limit = settings.replay_timeout / 1000;
-	process.stdout.write(
-		`Waiting for a replay run to end; one that makes no progress is ended after ${limit} s (replay_timeout)...\n`,
-	);
+/**
+ * A wait that a replay run under way does not use up: it may take its time as long as it makes progress,
+ * and a copy of LDAP is not put in use beside it. The redo loop itself ends a run that makes none.
+ */
+class Patience {
+	readonly #config: Config;
+	#limitMs = 0;
+	#deadline = 0;
+	#publishedAt = 0;
+	#toldOfRun = false;
+
+	constructor(config: Config) {
+		this.#config = config;
+	}
+
+	allow(limitMs: number): void {
+		this.#limitMs = limitMs;
+		this.#deadline = performance.now() + limitMs;
+	}
+
+	/** Waits a moment; false once the time allowed is over. */
+	async lasts(): Promise<boolean> {
+		await sleep(100);
+		const { base } = this.#config;
+		const state = await readPublished<RedoState>(base.stateRedo, 1);
+		const running = state?.replay.phase === "running";
+		if (running && state.at.monotonic !== this.#publishedAt) {
+			// The state of a loop that was killed says "running" for ever.
+			if ((await readPidFile(base.pidRedo))?.pid === state.pid) this.#renew();
+			this.#publishedAt = state.at.monotonic;
+		}
+		return performance.now() < this.#deadline;
+	}
+
+	#renew(): void {
+		this.#deadline = performance.now() + this.#limitMs;
+		if (this.#toldOfRun) return;
+		this.#toldOfRun = true;
+		const limit = this.#config.settings.replay_timeout / 1000;
+		process.stdout.write(
+			`Waiting for a replay run to end; one that makes no progress is ended after ${limit} s (replay_timeout)...\n`,
+		);
+	}
 }
