@@ -257,8 +257,13 @@ export class Host {
 	#control(file: string, content: string | undefined): void {
 		const path = join(this.directory, "control", file);
 		mkdirSync(join(this.directory, "control"), { recursive: true });
-		if (content === undefined) rmSync(path, { force: true });
-		else writeFileSync(path, content);
+		if (content === undefined) {
+			rmSync(path, { force: true });
+			return;
+		}
+		// Whole for whoever reads it just now.
+		writeFileSync(`${path}.new`, content);
+		renameSync(`${path}.new`, path);
 	}
 
 	/** SIGSTOP for every process: a host that hangs, with its connections open. {@link thaw} is the reverse. */

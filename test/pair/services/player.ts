@@ -3,7 +3,7 @@ import { op } from "../redo/layouts.ts";
 import { recordsOf } from "../redo/log-reader.ts";
 import { allMailboxes, type RedoRecord, transactionName } from "../redo/record.ts";
 import { AlreadyDone, type Executor, MailboxIdConflict } from "../store/executor.ts";
-import { executionLine, journalExecution, logMailbox } from "./place.ts";
+import { control, executionLine, journalExecution, logMailbox } from "./place.ts";
 import type { PlaybackOptions } from "./playback-options.ts";
 
 export type PlayerFaults = {
@@ -13,11 +13,13 @@ export type PlayerFaults = {
 	readonly dieWithShell?: boolean;
 	/** goes no further after so many operations, and does not end */
 	readonly hangAfter?: number;
-	/** what each operation takes */
-	readonly operationMs?: number;
+	/** goes no further after so many operations until the test says something else */
+	readonly waitAfter?: number;
 	/** fails each operation with this code, as a broken store would */
 	readonly failOpcode?: number;
 };
+
+const stillToWait = (): boolean => control<PlayerFaults>("zmplayredo").waitAfter !== undefined;
 
 const nameOf = ({ transaction }: RedoRecord): string => transactionName(transaction);
 
@@ -166,8 +168,8 @@ export class Player {
 	}
 
 	async #misbehave({ opcode }: RedoRecord): Promise<void> {
-		const { dieAfter, dieWithShell, hangAfter, operationMs, failOpcode } = this.#faults;
-		if (operationMs !== undefined) await sleep(operationMs);
+		const { dieAfter, dieWithShell, hangAfter, waitAfter, failOpcode } = this.#faults;
+		while (waitAfter !== undefined && this.#executed >= waitAfter && stillToWait()) await sleep(20);
 		if (dieAfter !== undefined && this.#executed >= dieAfter) {
 			if (dieWithShell === true) process.kill(process.ppid, "SIGKILL");
 			process.kill(process.pid, "SIGKILL");

@@ -34,11 +34,11 @@ async function working(mirror: Mirror): Promise<string> {
 	return record?.token ?? "";
 }
 
-/** A loop that is killed while its slow zmplayredo is at work; gives the token of that run. */
+/** A loop that is killed while its zmplayredo, which waits until told otherwise, is at work; gives the token of that run. */
 async function killedAtWork(mirror: Mirror): Promise<string> {
 	await history(mirror);
 	mirror.ship();
-	mirror.pair.b.replayFaults({ operationMs: 200 });
+	mirror.pair.b.replayFaults({ waitAfter: 2 });
 	const loop = replayInAnotherProcess(mirror);
 	const token = await working(mirror);
 	loop.kill("SIGKILL");
@@ -57,6 +57,7 @@ test("row 'redo loop killed during a replay run': no second run beside it; once 
 	const replaying = mirror.replayer.replayEverything(signal);
 	await sleep(300);
 	const players = new Set(b.executions().map(({ by }) => by));
+	b.replayFaults({});
 	assert.equal((await replaying).kind, "up to date");
 	assert.deepEqual(new Set(b.executions().map(({ by }) => by)), players, "no second run");
 	assert.deepEqual(mirror.notOnce(), []);
@@ -125,15 +126,17 @@ test("a run whose loop is dead is waited for, also where its lock was removed by
 	const { b } = mirror.pair;
 	await history(mirror);
 	mirror.ship();
-	b.replayFaults({ operationMs: 800 });
+	b.replayFaults({ waitAfter: 2 });
 	const loop = replayInAnotherProcess(mirror);
 	await working(mirror);
 	loop.kill("SIGKILL");
 	await until("the loop is gone", () => loop.exitCode !== null || loop.signalCode !== null);
 	rmSync(mirror.config.base.lock, { recursive: true });
 	rmSync(`${mirror.config.base.lock}.owner`);
-	assert.equal((await mirror.replayer.replayEverything(signal)).kind, "up to date");
-	assert.ok(mirror.logged.some(({ msg }) => /waiting for its end/.test(msg)));
+	const replaying = mirror.replayer.replayEverything(signal);
+	await until("it waits", () => mirror.logged.some(({ msg }) => /waiting for its end/.test(msg)));
+	b.replayFaults({});
+	assert.equal((await replaying).kind, "up to date");
 	assert.equal(new Set(b.executions().map(({ by }) => by)).size, 1, "one zmplayredo, once");
 	assert.deepEqual(mirror.notOnce(), []);
 });
@@ -144,7 +147,6 @@ test("a loop killed in the moment in which it starts zmplayredo: the run is on r
 	await history(mirror);
 	mirror.ship();
 	b.environment.LIVE_SYNC_FAIL_AT = "replay:started";
-	b.replayFaults({ operationMs: 200 });
 	const loop = replayInAnotherProcess(mirror);
 	delete b.environment.LIVE_SYNC_FAIL_AT;
 	await until("the loop is gone", () => loop.signalCode !== null);
@@ -156,7 +158,7 @@ test("a loop killed in the moment in which it starts zmplayredo: the run is on r
 });
 
 test("a run whose loop is dead, and that hangs: it is ended after replay_timeout, its operations are named, and replay goes on", async () => {
-	await using mirror = await makeMirror({ settings: { replay_timeout: "2s" } });
+	await using mirror = await makeMirror();
 	const { b } = mirror.pair;
 	await history(mirror);
 	mirror.ship();
@@ -165,9 +167,9 @@ test("a run whose loop is dead, and that hangs: it is ended after replay_timeout
 	await working(mirror);
 	loop.kill("SIGKILL");
 	b.replayFaults({});
-	const first = await mirror.replayer.replay(everything);
+	const first = await mirror.another({ replay_timeout: 2000 }).replay(everything);
 	assert.equal(first.kind, "re-run");
 	assert.ok(mirror.waits.some((holder) => /whose loop has died/.test(holder ?? "")));
-	assert.ok(mirror.replayer.state.operationsAtRisk > 0);
+	assert.ok((mirror.states.at(-1)?.operationsAtRisk ?? 0) > 0);
 	assert.equal((await mirror.replayer.replayEverything(signal)).kind, "up to date");
 });

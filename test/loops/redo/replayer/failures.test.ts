@@ -14,6 +14,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { readRunRecord } from "../../../../src/services/zimbra/run-record.ts";
 import { op } from "../../../pair/redo/layouts.ts";
+import { until } from "../../../pair/until.ts";
 import { type Mirror, makeMirror, replayedAt, users } from "./mirror.ts";
 
 const [user1, user2] = users;
@@ -70,11 +71,11 @@ test("row 'zmplayredo fails': ended before its first file, retried with backoff,
 });
 
 test("row 'zmplayredo hangs' before its first file: ended, and retried without harm", async () => {
-	await using mirror = await makeMirror({ settings: { replay_timeout: "1s" } });
+	await using mirror = await makeMirror();
 	await delicateHistory(mirror);
 	mirror.ship();
 	mirror.pair.b.replayFaults({ hang: true });
-	const result = await mirror.replayer.replay(everything);
+	const result = await mirror.another({ replay_timeout: 1000 }).replay(everything);
 	assert.equal(result.kind, "retry");
 	assert.match(result.kind === "retry" ? result.why : "", /no progress for 1 s/);
 	assert.equal(existsSync(mirror.config.zimbra.replayPidFile), true, "its pid file is left");
@@ -84,24 +85,25 @@ test("row 'zmplayredo hangs' before its first file: ended, and retried without h
 	assert.deepEqual(await mirror.differences(), []);
 });
 
-for (const [title, faults] of [
-	["dies in the middle", { dieAfter: 4 }],
-	["dies in the middle with its shell", { dieAfter: 4, dieWithShell: true }],
-	["hangs in the middle", { hangAfter: 4 }],
+for (const [title, faults, settings] of [
+	["dies in the middle", { dieAfter: 4 }, {}],
+	["dies in the middle with its shell", { dieAfter: 4, dieWithShell: true }, {}],
+	// Long enough for it to come to its middle.
+	["hangs in the middle", { hangAfter: 4 }, { replay_timeout: 10_000 }],
 ] as const) {
 	test(`row 'zmplayredo … hangs, leaves a pid file': ${title}: run once more, carefully, and the operations at risk are named`, async () => {
-		await using mirror = await makeMirror({ settings: { replay_timeout: "2s" } });
+		await using mirror = await makeMirror();
 		const start = await replayedAt(mirror);
 		await delicateHistory(mirror);
 		mirror.ship();
 		mirror.pair.b.replayFaults(faults);
-		const first = await mirror.replayer.replay(everything);
+		const first = await mirror.another(settings).replay(everything);
 		assert.equal(first.kind, "re-run");
 		assert.deepEqual(await replayedAt(mirror), start, "position unmoved");
 		const [risk] = lots(mirror, "at-risk");
 		const named = mirror.pair.a.committed().filter(({ opcode }) => opcode !== op.storeIncomingBlob);
 		assert.equal(risk?.lines.length, named.length);
-		assert.equal(mirror.replayer.state.operationsAtRisk, named.length);
+		assert.equal(mirror.states.at(-1)?.operationsAtRisk, named.length);
 		assert.ok(
 			mirror.logged.some(
 				({ msg, named: at }) => /nobody knows/.test(msg) && at === risk?.directory,
@@ -254,7 +256,7 @@ test("invariant 4: failed operations that cannot be kept hold the position back,
 });
 
 test("row 'mysql or ldap do not start': nothing is run, position unmoved, and the service is named", async () => {
-	await using mirror = await makeMirror({ settings: { service_timeout: "3s" } });
+	await using mirror = await makeMirror();
 	const start = await replayedAt(mirror);
 	await delicateHistory(mirror);
 	mirror.ship();
@@ -276,17 +278,17 @@ test("a database that dies during the run: nobody knows what it kept, and the po
 	await using mirror = await makeMirror();
 	await delicateHistory(mirror);
 	await mirror.follow();
-	await mirror.pair.a.mailbox.deliver({ to: [user1] });
+	await mirror.pair.a.mailbox.deliver({ to: users });
 	const before = await replayedAt(mirror);
 	mirror.ship();
 	const { b } = mirror.pair;
-	b.replayFaults({ operationMs: 1500 });
+	const executed = b.executions().length;
+	b.replayFaults({ waitAfter: 1 });
 	const replaying = mirror.replayer.replay(everything);
-	while (b.executions().length === 0 || !(await readRunRecord(mirror.config))) await pause(50);
-	const killed = b.servicePid("mysql");
-	await pause(700);
-	if (killed !== undefined) process.kill(killed, "SIGKILL");
-	while (b.servicePid("mysql") === killed) await pause(20);
+	await until("it is in the middle", () => b.executions().length > executed);
+	const killed = b.servicePid("mysql") ?? assert.fail();
+	process.kill(killed, "SIGKILL");
+	await until("the database is gone", () => b.servicePid("mysql") !== killed);
 	await b.mustRun("mysql.server", "start");
 	b.replayFaults({});
 	const result = await replaying;
@@ -345,5 +347,3 @@ test("runs that could not be begun, or whose loop died before, leave no slices a
 	assert.deepEqual(mirror.notOnce(), []);
 	assert.ok(pair.b.executions().length > 0);
 });
-
-const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));

@@ -339,7 +339,7 @@ test("a running mirror replays what has settled every replay_interval, until it 
 
 test("a running mirror whose database cannot start tries again later, and says so", async () => {
 	await using mirror = await makeMirror({
-		settings: { replay_interval: "300ms", replay_share: "100", service_timeout: "1s" },
+		settings: { replay_interval: "300ms", replay_share: "100" },
 	});
 	const { a, b } = mirror.pair;
 	b.startFails("mysql", true);

@@ -2,6 +2,7 @@ import { cpSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { pino } from "pino";
 import type { Position } from "../../../../src/formats/redolog/position.ts";
+import type { Settings } from "../../../../src/formats/settings/table.ts";
 import type { Problem, ReplayState } from "../../../../src/formats/state.ts";
 import { makeReplayer } from "../../../../src/loops/redo/replayer/loop.ts";
 import { establishReplayed, readReplayed } from "../../../../src/loops/redo/replayer/position.ts";
@@ -38,8 +39,8 @@ export type Mirror = AsyncDisposable & {
 	ship(): void;
 	/** Ships and replays all. */
 	follow(): Promise<ReplayResult>;
-	/** A replayer as another process would make it. */
-	another(): Replayer;
+	/** A replayer as another process would make it, with other settings where they are given. */
+	another(settings?: Partial<Settings>): Replayer;
 	/** Message by message. */
 	differences(): Promise<string[]>;
 	/** Operations by how often they were executed on b, those that were not executed once. */
@@ -50,9 +51,10 @@ const { signal } = new AbortController();
 
 export async function makeMirror(options: PairOptions = {}): Promise<Mirror> {
 	const settings = {
-		replay_timeout: "20s",
-		service_timeout: "20s",
-		command_timeout: "20s",
+		// Longer than any test needs; one that waits for the end of it has its own.
+		replay_timeout: "1m",
+		service_timeout: "1m",
+		command_timeout: "1m",
 		replay_settle: "0s",
 		...options.settings,
 	};
@@ -71,9 +73,9 @@ export async function makeMirror(options: PairOptions = {}): Promise<Mirror> {
 	const problems: Mirror["problems"] = [];
 	const waits: Mirror["waits"] = [];
 	const limits: Mirror["limits"] = { settled: undefined, coverage: "all" };
-	const another = () =>
+	const another = (changed: Partial<Settings> = {}) =>
 		makeReplayer({
-			config,
+			config: { ...config, settings: { ...config.settings, ...changed } },
 			run: makeRun(config.settings),
 			log,
 			settled: () => limits.settled,
