@@ -14,6 +14,8 @@ import {
 	killLoop,
 	killLoops,
 	liveSyncd,
+	noticed,
+	quick,
 	quickly,
 	redoState,
 	replayed,
@@ -182,7 +184,8 @@ for (const [what, harm] of [
 	["black-holed", (pair: Awaited<ReturnType<typeof createPair>>) => pair.links.toA.blackHole()],
 ] as const) {
 	test(`with the live server ${what}, status, stop and kill work, and stop replays all that came`, async () => {
-		await using pair = await createPair({ ldap: true, proxy: true, ...quickly });
+		const settings = { ...quick, ...noticed };
+		await using pair = await createPair({ ldap: true, proxy: true, ...quickly, settings });
 		const { a, b } = pair;
 		await liveSyncd(b, "start");
 		await deliver(pair, 12, 5);

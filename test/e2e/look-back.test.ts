@@ -28,9 +28,15 @@ test("where Zimbra's start-up recovery is set to look back further, stop waits f
 	const lastMail = await liveDied(pair);
 	const died = Date.now();
 	const said = await liveSyncd(b, "stop");
-	const end = Date.parse(/Waiting \d+ s: Zimbra, started before (\S+),/.exec(said)?.[1] ?? "");
-	assert.ok(end >= lastMail + 40_000 && end <= died + 41_000, said);
-	assert.ok(Date.now() >= end, "it has waited");
+	const ended = Date.now();
+	assert.ok(ended >= lastMail + 40_000, "it has waited");
+	const [, until] = /Waiting \d+ s: Zimbra, started before (\S+),/.exec(said) ?? [];
+	// Where all the rest of stop has taken so long, nothing is left to wait for.
+	assert.ok(until !== undefined || ended >= died + 40_000, said);
+	if (until !== undefined) {
+		const end = Date.parse(until);
+		assert.ok(end >= lastMail + 40_000 && end <= died + 41_000, said);
+	}
 	await b.startZimbra();
 	assertExecutedOnce(pair);
 });

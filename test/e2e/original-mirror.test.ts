@@ -134,7 +134,7 @@ test("the unchanged bash live_syncd of 2011 follows a server that has our sync-c
 	assert.deepEqual(compareStores(expected, await mirror.dumpStore()), []);
 	for (const host of [live, mirror]) {
 		const left = () => host.strayProcesses().map(({ command }) => command);
-		await until("nothing of it is left", () => left().length === 0, 15).catch((error) => {
+		await until("nothing of it is left", () => left().length === 0).catch((error) => {
 			throw new Error(`${host.name}: ${left().join("\n")}`, { cause: error });
 		});
 	}

@@ -43,8 +43,16 @@ test("a loop that withdraws says why, also where it cannot publish that", async 
 	await deliver(pair, 1);
 	await caughtUp(pair);
 	const published = b.path("live_sync/status/redo.json");
-	rmSync(published);
-	mkdirSync(published); // as on a full disk: what is renamed to it is refused
+	// As on a full disk: what is renamed to it is refused.
+	await until("nothing can be published", () => {
+		rmSync(published, { recursive: true, force: true });
+		try {
+			mkdirSync(published);
+			return true;
+		} catch {
+			return false; // just published once more
+		}
+	});
 	const ended = new Promise((resolve) => loop.once("exit", resolve));
 	await b.startZimbra();
 	assert.equal(await ended, 1);

@@ -1,12 +1,14 @@
 import assert from "node:assert/strict";
-import { readdirSync, renameSync, writeFileSync } from "node:fs";
+import { readdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { createPair } from "../pair/pair.ts";
 import { op } from "../pair/redo/layouts.ts";
 import { until } from "../pair/until.ts";
 import {
 	assertExecutedOnce,
 	assertNothingRuns,
+	begin,
 	caughtUp,
 	deliver,
 	killLoop,
@@ -67,12 +69,8 @@ test("while stop waits for a replay run it says so, and status does not call tha
 	await deliver(pair, 2);
 	await until("a run", async () => (await redoState(b))?.replay.phase === "running");
 	killLoop(b, "ldap"); // whose next copy has to wait for this run
-	const stop = b.spawnLiveSyncd("stop");
-	let said = "";
-	stop.stdout?.on("data", (piece: Buffer) => {
-		said += piece;
-	});
-	await until("it says so", () => /Waiting for a replay run to end/.test(said));
+	const stop = begin(b, "stop");
+	await until("it says so", () => /Waiting for a replay run to end/.test(stop.said()));
 	const told = (await redoState(b))?.at.monotonic ?? 0;
 	await until("the loop tells how it stands", async () => {
 		const state = await redoState(b);
@@ -83,31 +81,40 @@ test("while stop waits for a replay run it says so, and status does not call tha
 });
 
 test("stop waits for the LDAP copy with an account that has just been made and has got mail", async () => {
-	const settings = { ...quick, ldap_quiet: "12s", ldap_interval: "12s", replay_interval: "1h" };
+	const settings = { ...quick, replay_interval: "1h" };
 	await using pair = await createPair({ ldap: true, ...quickly, settings });
 	const { a, b } = pair;
+	const held = b.path("held");
+	const slapcat = `while [ -e ${held} ]; do sleep 0.1; done; PATH=/usr/sbin:/usr/bin:/sbin:/bin exec slapcat "$@"`;
+	writeFileSync(b.path("bin/slapcat"), `#!/bin/sh\n${slapcat}\n`, { mode: 0o755 });
 	await liveSyncd(b, "start");
-	await until("the first copy", async () => (await ldapState(b))?.phase === "watching");
+	await until("the first copy", async () => (await ldapState(b))?.installed !== undefined);
+	writeFileSync(held, "");
 	await a.createAccount("late@example.net");
 	await a.mailbox.deliver({ to: ["late@example.net"] });
 	await caughtUp(pair);
-	const said = await liveSyncd(b, "stop");
-	assert.match(said, /Waiting for a copy of LDAP/);
-	assert.doesNotMatch(said, /set aside/);
+	const stop = begin(b, "stop");
+	await until("it waits", () => /Waiting for a copy of LDAP/.test(stop.said()));
+	rmSync(held);
+	assert.equal(await stop.ended, 0, stop.said());
+	assert.doesNotMatch(stop.said(), /set aside/);
 	assertExecutedOnce(pair);
 	assert.deepEqual(readdirSync(b.path("live_sync/status/failed")), []);
 });
 
 test("stop waits for a replay run as long as that makes progress", async () => {
-	const settings = { ...quick, replay_timeout: "4s", service_timeout: "10s" };
+	const limitMs = 20_000;
+	const limits = { replay_timeout: `${limitMs}ms`, service_timeout: `${limitMs}ms` };
+	const settings = { ...quick, ...limits };
 	await using pair = await createPair({ ldap: true, ...quickly, settings });
 	const { a, b } = pair;
 	const player = b.path("bin/zmplayredo");
 	renameSync(player, `${player}.real`);
-	// Longer than both limits together, the first time.
+	const works = b.path("works");
+	writeFileSync(works, "");
 	const work = `echo "2026-11-23 14:30:55,706 INFO  x" >>${b.path("log/mailbox.log")}; sleep 0.5`;
-	const script = `#!/bin/bash\nfor i in {1..36}; do ${work}; done\nmv "$0.real" "$0"\nexec "$0" "$@"\n`;
-	writeFileSync(player, script, { mode: 0o755 });
+	const script = `while [ -e ${works} ]; do ${work}; done; exec "$0.real" "$@"`;
+	writeFileSync(player, `#!/bin/sh\n${script}\n`, { mode: 0o755 });
 	await liveSyncd(b, "start");
 	await deliver(pair, 3);
 	await until("a run", async () => (await redoState(b))?.replay.phase === "running");
@@ -115,9 +122,12 @@ test("stop waits for a replay run as long as that makes progress", async () => {
 	await a.createAccount("late@example.net");
 	await a.mailbox.deliver({ to: ["late@example.net"] });
 	await caughtUp(pair);
-	const said = await liveSyncd(b, "stop");
-	assert.match(said, /Waiting for a replay run to end.*done/s);
-	assert.doesNotMatch(said, /set aside/);
+	const stop = begin(b, "stop");
+	await until("it waits", () => /Waiting for a replay run to end/.test(stop.said()));
+	await sleep(limitMs + 5000);
+	rmSync(works);
+	assert.equal(await stop.ended, 0, stop.said());
+	assert.doesNotMatch(stop.said(), /set aside/);
 	assertExecutedOnce(pair);
 	await assertNothingRuns(pair);
 });

@@ -7,16 +7,23 @@ import type { Pair } from "../pair/pair.ts";
 import { signal } from "../pair/processes.ts";
 import { until } from "../pair/until.ts";
 
-/** Quick reactions, so that a test need not wait long; nothing here is a limit that is asserted. */
+/**
+ * Quick reactions, so that a test need not wait long; nothing here is a limit that is asserted. What ends an
+ * attempt is longer than any pause of a slow machine, or the program would rightly see trouble there.
+ */
 export const quick = {
 	heartbeat_interval: "200ms",
-	link_timeout: "2s",
+	connect_timeout: "60s",
+	link_timeout: "30s",
 	reconnect_max: "1s",
 	replay_interval: "1s",
 	replay_settle: "200ms",
 	ldap_quiet: "100ms",
 	ldap_interval: "500ms",
 } as const;
+
+/** For a link that falls silent in the course of a test. */
+export const noticed = { link_timeout: "2s" } as const;
 
 /** A pair for which `stop` need not wait for long either, since Zimbra's start looks back less far. */
 export const quickly = {
@@ -34,6 +41,19 @@ export async function liveSyncd(host: Host, words: string, code = 0): Promise<st
 		`live-syncd ${words} exited with ${result.code}: ${said}${tail(host)}`,
 	);
 	return said;
+}
+
+/** live-syncd left running, with what it has printed so far. */
+export function begin(host: Host, words: string) {
+	const child = host.spawnLiveSyncd(...words.split(" "));
+	let said = "";
+	for (const output of [child.stdout, child.stderr]) {
+		output?.setEncoding("utf8").on("data", (text: string) => {
+			said += text;
+		});
+	}
+	const ended = new Promise<number | null>((resolve) => child.once("close", resolve));
+	return { child, said: () => said, ended };
 }
 
 /** The end of a host's log, for the message of a failed test. */
