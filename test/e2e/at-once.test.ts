@@ -10,6 +10,7 @@ import {
 	deliver,
 	liveSyncd,
 	loops,
+	plays,
 	quick,
 	quickly,
 } from "./support.ts";
@@ -60,7 +61,7 @@ test("start while stop replays is refused: it would follow again what the admin 
 	await caughtUp(pair);
 	b.replayFaults({ hang: true });
 	const stop = b.liveSyncd("stop");
-	await until("it replays", () => b.processes().some(({ command }) => /zmplayredo/.test(command)));
+	await until("it replays", () => plays(b));
 	assert.match(await liveSyncd(b, "start", 1), /at work here already: process \d+ \(stop\)/);
 	await liveSyncd(b, "kill");
 	assert.notEqual((await stop).code, 0, "kill has ended stop too");

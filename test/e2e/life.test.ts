@@ -15,6 +15,7 @@ import {
 	killLoops,
 	liveSyncd,
 	noticed,
+	plays,
 	quick,
 	quickly,
 	redoState,
@@ -130,9 +131,7 @@ test("kill ends everything at once, with its children, and leaves no lock and no
 	await liveSyncd(b, "start");
 	b.replayFaults({ hang: true });
 	await deliver(pair, 10);
-	await until("a replay run", () =>
-		b.processes().some(({ command }) => /zmplayredo/.test(command)),
-	);
+	await until("a replay run", () => plays(b));
 	await liveSyncd(b, "kill");
 	await assertNothingRuns(pair);
 	assert.deepEqual(readdirSync(b.path("live_sync/lock")), []);

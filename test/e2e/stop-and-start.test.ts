@@ -15,6 +15,7 @@ import {
 	ldapState,
 	liveSyncd,
 	loops,
+	plays,
 	quick,
 	quickly,
 	redoState,
@@ -67,7 +68,7 @@ test("while stop waits for a replay run it says so, and status does not call tha
 	await liveSyncd(b, "start");
 	b.replayFaults({ hang: true });
 	await deliver(pair, 2);
-	await until("a run", async () => (await redoState(b))?.replay.phase === "running");
+	await until("a run", () => plays(b));
 	killLoop(b, "ldap"); // whose next copy has to wait for this run
 	const stop = begin(b, "stop");
 	await until("it says so", () => /Waiting for a replay run to end/.test(stop.said()));
@@ -117,7 +118,7 @@ test("stop waits for a replay run as long as that makes progress", async () => {
 	writeFileSync(player, `#!/bin/sh\n${script}\n`, { mode: 0o755 });
 	await liveSyncd(b, "start");
 	await deliver(pair, 3);
-	await until("a run", async () => (await redoState(b))?.replay.phase === "running");
+	await until("a run", () => plays(b));
 	// A copy of LDAP with this account is put in use only after the run.
 	await a.createAccount("late@example.net");
 	await a.mailbox.deliver({ to: ["late@example.net"] });

@@ -56,6 +56,10 @@ export function begin(host: Host, words: string) {
 	return { child, said: () => said, ended };
 }
 
+/** zmplayredo is there: a loop says "running" before, while it starts what that needs, and can be stopped then. */
+export const plays = (host: Host): boolean =>
+	host.processes().some(({ command }) => /zmplayredo/.test(command));
+
 /** The end of a host's log, for the message of a failed test. */
 export function tail(host: Host): string {
 	const file = host.path("live_sync/log/live_sync.log");

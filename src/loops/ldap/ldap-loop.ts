@@ -16,6 +16,7 @@ import { LdapStatus } from "./ldap-status.ts";
 import { openWatch } from "./live-watch.ts";
 import { Passwords } from "./passwords.ts";
 import { isUntouched, type RoundParts, runRound } from "./round.ts";
+import { stillMirror } from "./still-mirror.ts";
 import { readMarker, repairSwap } from "./swap.ts";
 
 const publishMs = 1000;
@@ -100,6 +101,7 @@ async function follow(loop: Loop): Promise<void> {
 			atFault = "copy";
 			await endRest(loop);
 			await repairSwap(config, log, signal);
+			await stillMirror(config);
 			if (service.inDoubt) await startLdap(loop);
 			try {
 				await session(loop, healthy);
@@ -163,6 +165,8 @@ async function session(loop: Loop, healthy: () => void): Promise<void> {
 			firstChange = undefined;
 			healthy();
 			status.problems.resolved("copy");
+			// A round asks too, but none comes where nothing changes, and a server that is live is no mirror.
+			await stillMirror(config);
 			if (loop.service.inDoubt && performance.now() - loop.service.askedAt > askAgainMs) {
 				await startLdap(loop);
 			}

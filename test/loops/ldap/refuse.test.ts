@@ -244,6 +244,26 @@ test("invariant 7: on a server that was made the live one the loop withdraws and
 	assert.equal(b.servicePid("ldap"), slapd);
 });
 
+for (const [what, leave] of [
+	["to which nothing comes", () => undefined],
+	["whose live server is dead", (live: Host) => live.crash()],
+] as const) {
+	test(`invariant 7: a loop ${what} withdraws too where mailboxd is started beside it`, async () => {
+		await using pair = await ldapPair();
+		const { a, b } = pair;
+		const loop = await startFollowing(b);
+		await waitUntilNewest(pair);
+		const [good, slapd] = [installedCopy(b)?.id, b.servicePid("ldap")];
+		await leave(a);
+		await b.mustRun("mysql.server", "start");
+		await b.mustRun("zmmailboxdctl", "start");
+		await waitFor("its withdrawal", b, () => loop.child.exitCode !== null);
+		assert.equal(await loop.ended, 1);
+		assert.match(readLog(b), /mailboxd runs on this server, process \d+/);
+		assert.deepEqual([installedCopy(b)?.id, b.servicePid("ldap")], [good, slapd]);
+	});
+}
+
 /** How many snapshots were asked of a live server. */
 function snapshotsOf(host: Host): number {
 	const log = readFileSync(host.path("live_sync/log/sync_commands.log"), "utf8");
