@@ -10,8 +10,8 @@ for (const [title, session] of [
 ] as const) {
 	test(`a command that leaves a service behind, ${title}, is over when it has ended, and the service lives`, async () => {
 		await using host = await scriptedHost();
-		await host.script("start", `${session}sleep 20 & echo $! >"$0.pid"; sleep 0.2; echo started`);
-		const result = await host.run([host.path("bin/start")], { timeoutMs: 5000 });
+		await host.script("start", `${session}sleep 600 & echo $! >"$0.pid"; sleep 0.2; echo started`);
+		const result = await host.run([host.path("bin/start")], { timeoutMs: 60_000 });
 		const pid = Number(await readFile(host.path("bin/start.pid"), "utf8"));
 		const service = identify(pid);
 		process.kill(pid, "SIGKILL");
@@ -23,15 +23,15 @@ for (const [title, session] of [
 test("all of a long output is there", async () => {
 	await using host = await scriptedHost();
 	await host.script("talk", "seq 1 50000; sleep 0.6; seq 1 50000 >&2");
-	const result = await host.run([host.path("bin/talk")], { timeoutMs: 10_000 });
+	const result = await host.run([host.path("bin/talk")], { timeoutMs: 60_000 });
 	assert.ok(result.stdout.endsWith("\n50000\n"));
 	assert.ok(result.stderr.endsWith("\n50000\n"));
 });
 
 test("a command that does not end is ended with its children at the deadline", async () => {
 	await using host = await scriptedHost();
-	await host.script("hang", 'sleep 20 & echo $! >"$0.pid"; wait');
-	const result = await host.run([host.path("bin/hang")], { timeoutMs: 3000 });
+	await host.script("hang", 'sleep 600 & echo $! >"$0.pid"; wait');
+	const result = await host.run([host.path("bin/hang")], { timeoutMs: 8000 });
 	assert.equal(result.ended, "deadline");
 	const child = identify(Number(await readFile(host.path("bin/hang.pid"), "utf8")));
 	assert.equal(child !== undefined && isAlive(child), false);

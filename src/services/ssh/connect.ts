@@ -116,7 +116,9 @@ export async function ask(
 	);
 	const either = AbortSignal.any([signal, late]);
 	using link = await connect(config, either);
-	const channel = await link.exec(command);
+	const channel = await link.exec(command).catch((error: unknown) => {
+		throw either.aborted ? either.reason : error;
+	});
 	channel.end();
 	return await new Promise((resolve, reject) => {
 		let stdout = "";

@@ -34,7 +34,7 @@ import {
 test("a black-holed link is noticed at both ends, and nothing stays behind on the live server", async () => {
 	await using pair = await ldapPair({
 		proxy: true,
-		settings: { link_timeout: "1500ms", heartbeat_interval: "300ms" },
+		settings: { link_timeout: "5s", heartbeat_interval: "300ms" },
 	});
 	const { a, b, links } = pair;
 	const loop = await startFollowing(b);
@@ -94,6 +94,7 @@ test("an mdb_copy that does not end well leaves no reader in the live database",
 	assert.deepEqual(await readers(a), []);
 	assert.equal(existsSync(placeOf(a, "snapshot.new")), false);
 	writeFileSync(hangs, `#!/bin/sh\nexec /usr/bin/mdb_copy "$@"\n`);
+	configureAnew(a, "ldap_copy_timeout", "5m");
 	await using _again = await startFollowing(b);
 });
 

@@ -16,7 +16,10 @@ export const quickSettings = {
 	ldap_share: "100",
 	ldap_poll: "100ms",
 	reconnect_max: "1s",
-	service_timeout: "20s",
+	// Longer than any pause of a slow machine.
+	service_timeout: "60s",
+	connect_timeout: "60s",
+	link_timeout: "30s",
 } as const;
 
 /** Two hosts with a real slapd; the mirror's loop is started by the test. */
@@ -88,7 +91,7 @@ export async function waitFor<T>(
 	what: string,
 	host: Host,
 	look: () => T | undefined | false | Promise<T | undefined | false>,
-	timeoutMs = 60_000,
+	timeoutMs = 120_000,
 ): Promise<T> {
 	const deadline = Date.now() + timeoutMs;
 	for (;;) {

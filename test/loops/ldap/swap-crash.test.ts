@@ -79,9 +79,9 @@ const rollbackPoints = [
 ];
 
 test("a copy with which LDAP does not answer is taken back in the same run, or after a crash in it", async () => {
-	await using pair = await ldapPair({ settings: { service_timeout: "6s" } });
+	await using pair = await ldapPair({ settings: { service_timeout: "15s" } });
 	const { a, b } = pair;
-	refusePoison(b);
+	const dies = refusePoison(b);
 	const live = new Directory(a);
 	await settle(pair, "first");
 	await settle(pair, "second");
@@ -100,6 +100,7 @@ test("a copy with which LDAP does not answer is taken back in the same run, or a
 	assert.equal(existsSync(placeOf(b, "refused/config")), true, "kept for inspection");
 
 	// After a crash.
+	writeFileSync(dies, "");
 	for (const point of rollbackPoints) {
 		assert.equal(await startLoop(b, point).ended, "SIGKILL", point);
 		await expectRepaired(pair, point);
@@ -216,14 +217,19 @@ async function settle({ a, b }: Pair, name: string): Promise<void> {
 	assert.equal(await checkWhole(b), installedCopy(b)?.entries);
 }
 
-/** A check command that says LDAP does not answer, where that account is in it. */
-function refusePoison(host: Host): void {
-	const check = join(host.directory, "ldap-check");
+/**
+ * A check command that says LDAP does not answer, where that account is in it; with the file that is
+ * returned slapd is gone then too, so that nobody waits for it.
+ */
+function refusePoison(host: Host): string {
+	const [check, dies] = [join(host.directory, "ldap-check"), join(host.directory, "dies")];
+	const end = `[ ! -e ${dies} ] || kill -9 $(cat ${host.path("data/ldap/state/run/slapd.pid")})`;
 	const search = `ldapsearch -x -LLL -H '${ldapUrl(host.directory)}' -b ''`;
 	writeFileSync(
 		check,
-		`#!/bin/sh\n${search} -s base 1.1 >/dev/null 2>&1 || exit 1\n! ${search} '(uid=poison)' uid | grep -q ^uid\n`,
+		`#!/bin/sh\n${search} -s base 1.1 >/dev/null 2>&1 || exit 1\n${search} '(uid=poison)' uid | grep -q ^uid || exit 0\n${end}\nexit 1\n`,
 	);
 	chmodSync(check, 0o755);
 	configure(host, { ldap_check_command: check });
+	return dies;
 }

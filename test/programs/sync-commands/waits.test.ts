@@ -70,9 +70,9 @@ test("stream goes on at the cut when mailboxd's recovery has cut a torn record o
 test("stream ends when nobody reads it any more", async () => {
 	await using server = await LiveServer.make();
 	const child = server.start("stream");
+	const exited = new Promise((resolve) => child.once("exit", resolve));
 	child.stdout.once("data", () => child.stdout.destroy());
 	await until("the first piece", () => child.stdout.destroyed);
-	const exited = new Promise((resolve) => child.once("exit", resolve));
 	await appendFile(server.path("redolog/redo.log"), "more");
 	assert.equal(await exited, 1);
 });

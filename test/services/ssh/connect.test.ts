@@ -26,11 +26,14 @@ const ownKey = newKey("own");
 async function connectWith(
 	lines: (name: string) => string,
 	use: (config: Config) => Promise<unknown> = connected,
+	{ opens = true } = {},
 ): Promise<unknown> {
 	const directory = mkdtempSync(join(tmpdir(), "connect-"));
 	const server = new ssh2.Server({ hostKeys: [readFileSync(hostKey.path)] }, (client) => {
 		client.on("authentication", (asked) => asked.accept()).on("error", () => undefined);
-		client.on("session", (accept) => accept().on("exec", (acceptExec) => acceptExec()));
+		client.on("session", (accept) => {
+			if (opens) accept().on("exec", (acceptExec) => acceptExec());
+		});
 	});
 	try {
 		await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
@@ -127,8 +130,14 @@ for (const [what, make] of [
 	});
 }
 
-test("a host that does not answer a command is named, with the command, and not waited for", async () => {
-	const { signal } = new AbortController();
-	const error = await connectWith(pinned, (config) => ask(config, "hello", signal, 500));
-	assert.match(String(error), /127\.0\.0\.1 port \d+ did not answer `hello`: not within 1 s/);
-});
+for (const [what, options] of [
+	["answer a command", {}],
+	["open a channel for a command", { opens: false }],
+] as const) {
+	test(`a host that does not ${what} is named, with the command, and not waited for`, async () => {
+		const { signal } = new AbortController();
+		const asked = (config: Config) => ask(config, "hello", signal, 500);
+		const error = await connectWith(pinned, asked, options);
+		assert.match(String(error), /127\.0\.0\.1 port \d+ did not answer `hello`: not within 1 s/);
+	});
+}

@@ -35,8 +35,8 @@ export async function scriptedHost(settings: Record<string, string> = {}): Promi
 		server2: "192.0.2.2",
 		local: "server2",
 		zimbra_home: home,
-		service_timeout: "5s",
-		command_timeout: "5s",
+		service_timeout: "1m",
+		command_timeout: "1m",
 		...settings,
 	};
 	const lines = Object.entries(conf).map(([name, value]) => `${name}="${value}"\n`);

@@ -83,7 +83,7 @@ test("a zmplayredo that is not there executed nothing, and that is said", async 
 });
 
 test("row 'zmplayredo hangs': ended with all its processes after replay_timeout without progress", async () => {
-	await using host = await scriptedHost({ replay_timeout: "1s" });
+	await using host = await scriptedHost({ replay_timeout: "5s" });
 	await host.script("zmplayredo", `${talk}; sleep 600 & sleep 600`);
 	const seen: ProcessIdentity[] = [];
 	const run = await player(host, { onProcess: async (each) => void seen.push(each) });
@@ -108,10 +108,10 @@ for (const [kind, work] of [
 	["words of work in mailbox.log", 'echo "2026-11-23 14:30:55,706 INFO  x" >>"$LOG"'],
 ] as const) {
 	test(`progress extends the deadline: ${kind}`, async () => {
-		await using host = await scriptedHost({ replay_timeout: "3s" });
+		await using host = await scriptedHost({ replay_timeout: "7s" });
 		await host.script(
 			"zmplayredo",
-			`LOG=${host.path("log/mailbox.log")}; : >$LOG; for i in 1 2 3 4 5 6; do sleep 0.8; ${work}; done`,
+			`LOG=${host.path("log/mailbox.log")}; : >$LOG; for i in 1 2 3 4 5; do sleep 1.6; ${work}; done`,
 		);
 		const run = await player(host);
 		assert.equal(await play(host, run), "by itself");
@@ -120,8 +120,8 @@ for (const [kind, work] of [
 }
 
 test("progress extends the deadline: CPU time", async () => {
-	await using host = await scriptedHost({ replay_timeout: "1s" });
-	await host.script("zmplayredo", "timeout 2.5 sh -c 'while :; do :; done'; exit 0");
+	await using host = await scriptedHost({ replay_timeout: "4s" });
+	await host.script("zmplayredo", "timeout 6 sh -c 'while :; do :; done'; exit 0");
 	const run = await player(host);
 	assert.equal(await play(host, run), "by itself");
 	assert.equal((await readEvidence(run.directory)).exitCode, 0);
