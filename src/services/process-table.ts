@@ -65,8 +65,8 @@ export function cpuTime(pid: number): number {
 	return stat === undefined ? 0 : parseStat(stat).cpuTime * 10;
 }
 
-/** A program is loaded within milliseconds; what takes longer waits for a disk. */
-const loadedMs = 100;
+/** A program is loaded within milliseconds, where it has the processor; what takes longer waits for a disk. */
+const loadedMs = 1000;
 
 /** The file of a process; where it is about to become another program, that of the new one. */
 function readLoaded(pid: number, file: "cmdline" | "environ"): string | undefined {
