@@ -21,6 +21,7 @@ import { publish, readPublished } from "../../services/publish.ts";
 import { readRole, writeRole } from "../../services/role.ts";
 import { makeRun } from "../../services/run.ts";
 import { clearStopFile, findLoops } from "./loop.ts";
+import { Patience } from "./patience.ts";
 import { repairLdap } from "./repair-ldap.ts";
 import { makeDirectories } from "./setting-up.ts";
 import { takeTurn } from "./turn.ts";
@@ -226,50 +227,5 @@ async function waitForLoops(config: Config, patience: Patience): Promise<void> {
 				`process ${loop.pid} does not come to an end; live-syncd kill ends it at once`,
 			);
 		}
-	}
-}
-
-/**
- * A wait that a replay run under way does not use up: it may take its time as long as it makes progress,
- * and a copy of LDAP is not put in use beside it. The redo loop itself ends a run that makes none.
- */
-class Patience {
-	readonly #config: Config;
-	#limitMs = 0;
-	#deadline = 0;
-	#publishedAt = 0;
-	#toldOfRun = false;
-
-	constructor(config: Config) {
-		this.#config = config;
-	}
-
-	allow(limitMs: number): void {
-		this.#limitMs = limitMs;
-		this.#deadline = performance.now() + limitMs;
-	}
-
-	/** Waits a moment; false once the time allowed is over. */
-	async lasts(): Promise<boolean> {
-		await sleep(100);
-		const { base } = this.#config;
-		const state = await readPublished<RedoState>(base.stateRedo, 1);
-		const running = state?.replay.phase === "running";
-		if (running && state.at.monotonic !== this.#publishedAt) {
-			// The state of a loop that was killed says "running" for ever.
-			if ((await readPidFile(base.pidRedo))?.pid === state.pid) this.#renew();
-			this.#publishedAt = state.at.monotonic;
-		}
-		return performance.now() < this.#deadline;
-	}
-
-	#renew(): void {
-		this.#deadline = performance.now() + this.#limitMs;
-		if (this.#toldOfRun) return;
-		this.#toldOfRun = true;
-		const limit = this.#config.settings.replay_timeout / 1000;
-		process.stdout.write(
-			`Waiting for a replay run to end; one that makes no progress is ended after ${limit} s (replay_timeout)...\n`,
-		);
 	}
 }
