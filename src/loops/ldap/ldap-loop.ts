@@ -161,7 +161,9 @@ async function session(loop: Loop, healthy: () => void): Promise<void> {
 	while (!loop.signal.aborted) {
 		status.setPhase("watching");
 		const { installed } = status;
-		if (installed !== undefined && sameMark(installed, watch.look())) {
+		// Asked where nothing is in use too: of a watch that has ended no next look is waited for.
+		const look = watch.look();
+		if (installed !== undefined && sameMark(installed, look)) {
 			firstChange = undefined;
 			healthy();
 			status.problems.resolved("copy");

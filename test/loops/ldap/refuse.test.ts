@@ -85,6 +85,28 @@ test("a copy that is refused is not fetched again before its time", async () => 
 	assert.equal(snapshotsOf(a), 1);
 });
 
+test("a link that is cut while the first copy is put off is noticed, and the loop still does what it is told", async () => {
+	await using pair = await ldapPair({ proxy: true, settings: { ldap_interval: "10m" } });
+	const { b, links } = pair;
+	tamper(b, "cp", `/bin/cp "$@"; for last; do :; done; rm "$last/config/cn=config.ldif"`);
+	const loop = startLoop(b);
+	try {
+		await waitFor("the refusal", b, () => /is not used/.test(readLog(b)));
+		await waitFor("the next connection", b, () => readState(b)?.phase === "watching");
+		links.toA.refuse();
+		await waitFor(
+			"the cut to be said",
+			b,
+			() => readState(b)?.problems.some(({ message }) => /connection/.test(message)),
+			20_000,
+		);
+		writeFileSync(b.path("live_sync/status/live_sync.stop"), "");
+		assert.equal(await Promise.race([loop.ended, sleep(20_000, "it goes on", { ref: false })]), 0);
+	} finally {
+		loop.child.kill("SIGKILL");
+	}
+});
+
 test("with too little room on the mirror no copy is fetched, and what is left of one before makes room", async () => {
 	await using pair = await ldapPair();
 	const { b } = pair;
