@@ -112,6 +112,7 @@ export async function repairSwap(config: Config, log: Logger, signal: AbortSigna
 		failPoint("ldap-repair:before-start");
 		const started = await ldap.start(uninterrupted);
 		if (!started.ok && now === "new") {
+			await stillMirror(config);
 			await rollBack(ldap, { config, log, places }, journal?.snapshot ?? "", started).catch(
 				(error: unknown) => {
 					if (!(error instanceof CopyRefused)) throw error;

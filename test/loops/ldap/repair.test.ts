@@ -42,6 +42,17 @@ test("on a server that was made the live one no exchange is undone", async () =>
 	assert.equal(existsSync(host.path("bin/ldap.calls")), false);
 });
 
+test("on a server that was made the live one an LDAP that does not start is not exchanged for the copy before", async () => {
+	await using host = await scriptedHost({ service_timeout: "1s" });
+	const places = await cutShort(host, { phase: "install", snapshot: "s" });
+	await host.script("ldap", "exit 1");
+	await host.script("zmprov", "exit 1");
+	await writeRole(host.config.base.role, { version: 1, role: "live", timeline: 2, since: 0 });
+	await assert.rejects(repairSwap(host.config, host.log, signal), /its LDAP is left alone/);
+	assert.equal(generation(places.current), "new");
+	assert.equal(generation(places.previous), "old");
+});
+
 test("no exchange beside a replay run whose loop is dead, though nobody holds the lock", async (t) => {
 	await using host = await scriptedHost();
 	const player = spawn("sleep", ["600"]);
