@@ -39,8 +39,14 @@ export class LdapStatus {
 		this.#log.debug(phase);
 	}
 
-	/** A copy found in use, from an earlier run of the loop. */
+	/** The copy found in use; undefined where what is in use is none, or was written to here. */
 	setInstalled(snapshot: LdapSnapshot | undefined): void {
+		// What the one before covered says nothing of another one, which may be older.
+		if (snapshot?.id !== this.#installed?.id) this.#coverage = undefined;
+		this.#use(snapshot);
+	}
+
+	#use(snapshot: LdapSnapshot | undefined): void {
 		this.#installed = snapshot;
 		this.#extend(snapshot?.coverage);
 	}
@@ -52,7 +58,7 @@ export class LdapStatus {
 	roundDone(snapshot: LdapSnapshot, round: NonNullable<LdapState["lastRound"]>): void {
 		this.#rounds += 1;
 		this.#lastRound = round;
-		this.setInstalled(snapshot);
+		this.#use(snapshot);
 		const coverage = snapshot.coverage && formatPosition(snapshot.coverage);
 		const { entries, transactionIds } = snapshot;
 		this.#log.info({ ...round, entries, transactionIds, coverage }, "LDAP copy in use");

@@ -30,6 +30,7 @@ const copy = (id: number, coverage: Coverage) => ({
 	takenAt: 0,
 	entries: 2,
 });
+const round = { endedAt: 0, tookMs: 0, bytesReceived: 0, bytesSent: 0 };
 const make = () => new LdapStatus("10.0.0.1", pino({ level: "silent" }));
 
 test("invariant 4: the coverage moves on while the live directory is that of the copy in use, and no further", () => {
@@ -47,10 +48,22 @@ test("invariant 4: the coverage moves on while the live directory is that of the
 		"the account of what follows may be missing",
 	);
 	// What was fetched before the position that is known already takes nothing back.
-	status.setInstalled(copy(8, at(150)));
+	status.roundDone(copy(8, at(150)), round);
 	assert.deepEqual(status.snapshot().coverage, at(200));
-	status.setInstalled(copy(1, at(10, 2)));
+	status.roundDone(copy(1, at(10, 2)), round);
 	assert.deepEqual(status.snapshot().coverage, at(10, 2), "another history begins anew");
+});
+
+test("LDAP first: what a copy covered is not said of another one that is found in use in its place", () => {
+	const status = make();
+	status.setInstalled(copy(8, at(500)));
+	status.heard(look(8, at(900)));
+	status.setInstalled(copy(8, at(500)));
+	assert.deepEqual(status.snapshot().coverage, at(900), "the same one, at another connection");
+	status.setInstalled(copy(7, at(100)));
+	assert.deepEqual(status.snapshot().coverage, at(100));
+	status.setInstalled(undefined);
+	assert.equal(status.snapshot().coverage, undefined, "it was written to here");
 });
 
 test("invariant 9: a change is dated when it was first seen, not when it was last heard of", () => {
@@ -68,7 +81,7 @@ test("LDAP first: of a live log that was cut nothing is covered that came in pla
 	// A crash took the end, and an account came before the log was as long again.
 	status.heard(look(8, at(5000)));
 	assert.equal(status.snapshot().coverage, undefined);
-	status.setInstalled(copy(8, at(5200)));
+	status.roundDone(copy(8, at(5200)), round);
 	assert.deepEqual(status.snapshot().coverage, at(5200));
 });
 
