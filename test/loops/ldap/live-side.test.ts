@@ -152,6 +152,25 @@ exec /usr/bin/mdb_copy "$@"`,
 	assert.equal(installedCopy(b)?.id, copy.id);
 });
 
+test("of a data.mdb that was replaced while it was copied there is no snapshot", async () => {
+	await using pair = await ldapPair();
+	const { a, b } = pair;
+	const data = a.path("data/ldap/mdb/db/data.mdb");
+	const replaced = join(a.directory, "replaced");
+	tool(
+		a,
+		"mdb_copy",
+		`/usr/bin/mdb_copy "$@" || exit
+[ "$1" = -V ] || [ -f ${replaced} ] || { cp --sparse=always ${data} ${replaced} && cp --sparse=always ${replaced} ${data}.new && mv ${data}.new ${data}; }`,
+	);
+	await using _loop = startLoop(b);
+	await waitFor("it to be said", b, () =>
+		/data\/ldap\/mdb\/db\/data\.mdb was replaced while it was copied/.test(readLog(b)),
+	);
+	assert.equal(installedCopy(b), undefined);
+	await waitFor("a copy of the new one", b, () => installedCopy(b));
+});
+
 test("with too little room on the live server no copy is begun, and it is said", async () => {
 	await using pair = await ldapPair();
 	const { a, b } = pair;
