@@ -42,7 +42,8 @@ export function processesOf(...hosts: { marker: string; directory: string }[]): 
  */
 export function killAll(...hosts: { marker: string; directory: string }[]): void {
 	const deadline = Date.now() + 5000;
-	const killed = new Set<number>();
+	const killed = stopAll(deadline, hosts);
+	for (const pid of killed) signal(pid, "SIGKILL");
 	while (Date.now() < deadline) {
 		const left = processesOf(...hosts);
 		if (left.length === 0 && ![...killed].some(lives)) return;
@@ -52,6 +53,23 @@ export function killAll(...hosts: { marker: string; directory: string }[]): void
 		}
 		Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 5);
 	}
+}
+
+/**
+ * A session that sshd starts just now is known only as its child, and goes on to serve its client when sshd is
+ * killed before it is seen. So nothing is killed while anything can still start something.
+ */
+function stopAll(deadline: number, hosts: { marker: string; directory: string }[]): Set<number> {
+	const stopped = new Set<number>();
+	while (Date.now() < deadline) {
+		const more = processesOf(...hosts).filter(({ pid }) => !stopped.has(pid));
+		if (more.length === 0) break;
+		for (const { pid } of more) {
+			signal(pid, "SIGSTOP");
+			stopped.add(pid);
+		}
+	}
+	return stopped;
 }
 
 /** Kills and removes all that a pair left on this machine. Does not wait on anything, so that a signal handler can call it. */
