@@ -41,6 +41,8 @@ export class ReceivedLog implements AsyncDisposable {
 	/** headers that may stand in the file: the last one, and one that is just being written */
 	#headers: Buffer[];
 	#submitted: number;
+	/** times that bytes which were there already began or ceased to be changed; odd in between */
+	#changes = 0;
 	/** links that are known to be kept; what was there before this file was opened may have holes */
 	#keptLinks = 0;
 	#flushed: number;
@@ -140,8 +142,10 @@ export class ReceivedLog implements AsyncDisposable {
 			await writeAt(this.#parts.file, offset, bytes);
 		} catch (error) {
 			// A full disk takes part of it: that part was neither counted nor promised.
-			await this.#parts.file.truncate(offset);
-			this.#submitted = offset;
+			await this.#change(async () => {
+				await this.#parts.file.truncate(offset);
+				this.#submitted = offset;
+			});
 			throw error;
 		}
 		this.#parts.chain.update(bytes);
@@ -157,8 +161,10 @@ export class ReceivedLog implements AsyncDisposable {
 		const before = this.#headers.at(-1) ?? header;
 		this.#headers = [before, header];
 		await this.#record({ headers: this.#headers.map(headerDigest) });
-		await writeAt(this.#parts.file, 0, header);
-		this.#headers = [header];
+		await this.#change(async () => {
+			await writeAt(this.#parts.file, 0, header);
+			this.#headers = [header];
+		});
 		await this.#onDisk(() => syncData(this.#parts.file));
 	}
 
@@ -245,6 +251,15 @@ export class ReceivedLog implements AsyncDisposable {
 		await this.#syncing;
 	}
 
+	async #change(work: () => Promise<void>): Promise<void> {
+		this.#changes += 1;
+		try {
+			await work();
+		} finally {
+			this.#changes += 1;
+		}
+	}
+
 	async #record(change: Partial<Provenance>): Promise<void> {
 		await this.#parts.provenance.update((known) => {
 			if (known === undefined) throw new Error("a log is received without a provenance record");
@@ -259,6 +274,7 @@ export class ReceivedLog implements AsyncDisposable {
 	 */
 	async checkUntouched(written = this.written): Promise<void> {
 		const { zimbra, file } = this.#parts;
+		const changes = this.#changes;
 		const now = await stat(zimbra.currentLog).catch((error: unknown) => {
 			if (hasCode(error, "ENOENT")) return undefined;
 			throw error;
@@ -273,6 +289,8 @@ export class ReceivedLog implements AsyncDisposable {
 		) {
 			return;
 		}
+		// A look beside a change of our own may have seen what was there before it, or the half of it.
+		if (changes % 2 === 1 || changes !== this.#changes) return await this.checkUntouched(written);
 		throw new Refusal(
 			"log-altered",
 			`${zimbra.currentLog} is not as this mirror wrote it: Zimbra may have been started here, and two servers may be live`,
