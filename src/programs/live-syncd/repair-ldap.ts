@@ -1,12 +1,15 @@
+import { join } from "node:path";
 import { describe } from "../../errors.ts";
 import { repairSwap } from "../../loops/ldap/swap.ts";
 import { deadline } from "../../services/clock.ts";
 import type { Config } from "../../services/config.ts";
+import { isThere } from "../../services/files.ts";
 import type { Logger } from "../../services/log/logger.ts";
 
 /**
  * An LDAP loop that was killed in the middle of an exchange has left no LDAP directory where Zimbra
  * looks for it. Nobody else would mend that where the live server is dead, since `start` refuses then.
+ * Throws where there is still none; what else is wrong with LDAP is told, and keeps nothing from its work.
  */
 export async function repairLdap(config: Config, log: Logger): Promise<void> {
 	const { base, settings } = config;
@@ -14,7 +17,8 @@ export async function repairLdap(config: Config, log: Logger): Promise<void> {
 		settings.replay_timeout,
 		`an exchange of ${config.zimbra.ldap} was cut short and is not repaired: ${base.lock} was held by another process for all of replay_timeout; live-syncd stop tries again`,
 	);
-	await repairSwap(config, log, late).catch((error: unknown) => {
+	await repairSwap(config, log, late).catch(async (error: unknown) => {
+		if (!(await isThere(join(config.zimbra.ldap, "config")))) throw error;
 		process.stderr.write(`live-syncd: LDAP: ${describe(error)}\n`);
 	});
 }

@@ -2,6 +2,9 @@ import assert from "node:assert/strict";
 import { chmodSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
+import { pino } from "pino";
+import { loadConfig } from "../../../src/services/config.ts";
+import { takeLock } from "../../../src/services/lock.ts";
 import type { Host } from "../../pair/host.ts";
 import type { Pair } from "../../pair/pair.ts";
 import { ldapUrl } from "../../pair/store/accounts.ts";
@@ -68,6 +71,26 @@ test("stop and kill repair an exchange that was cut short, with the live server 
 		assert.equal(await checkWhole(b), installedCopy(b)?.entries);
 		await a.sshd.start(a.environment);
 	}
+});
+
+test("stop is not done while there is no LDAP directory, and the next one mends that", async () => {
+	await using pair = await ldapPair({ settings: { replay_timeout: "2s" } });
+	const { a, b } = pair;
+	await settle(pair, "before");
+	await new Directory(a).addAccount("new");
+	assert.equal(await startLoop(b, "ldap-swap:after-current-to-previous").ended, "SIGKILL");
+	delete b.environment.LIVE_SYNC_FAIL_AT;
+	const log = pino({ level: "silent" });
+	const { base } = await loadConfig(b.confFile);
+	const signal = AbortSignal.timeout(60_000);
+	const lock = await takeLock(base.lock, { purpose: "something that hangs", signal, log });
+	const { code, stdout, stderr } = await b.liveSyncd("stop");
+	assert.notEqual(code, 0);
+	assert.doesNotMatch(stdout, /^done$/m);
+	assert.match(stderr, /data\/ldap was cut short and is not repaired/);
+	await lock.release();
+	assert.equal((await b.liveSyncd("stop")).code, 0);
+	assert.equal(await new Directory(b).hasAccount("before"), true);
 });
 
 const rollbackPoints = [
