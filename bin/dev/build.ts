@@ -1,11 +1,13 @@
 /**
  * Makes dist/live-syncd and dist/sync-commands: single executables, Node 26 and the program in one
  * file, that need no Node and no npm package on the host (a libatomic.so.1, as the official Node).
+ * The script that makes the initial copy goes along.
  * How the program is laid out in there, so that it starts quickly: bundle.ts.
  */
 import { execFileSync } from "node:child_process";
 import {
 	chmodSync,
+	copyFileSync,
 	mkdirSync,
 	mkdtempSync,
 	renameSync,
@@ -26,6 +28,7 @@ const quickOnes = {
 const workshop = mkdtempSync(join(tmpdir(), "live-syncd-build-"));
 try {
 	mkdirSync(join(root, "dist"), { recursive: true });
+	copyFileSync(join(root, "bin/initial-copy"), join(root, "dist/initial-copy"));
 	const node = strippedNode();
 	for (const [program, quick] of Object.entries(quickOnes)) {
 		await makeExecutable(program, quick, node);
