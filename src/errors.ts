@@ -18,6 +18,7 @@ export type RefusalCode =
 	| "host-key"
 	| "is-live"
 	| "key-refused"
+	| "ldap-config"
 	| "ldap-password-drift"
 	| "log-altered"
 	| "mailboxd-up"

@@ -6,6 +6,7 @@ import type { LdapMark } from "../../formats/ldap/mark.ts";
 import type { SnapshotFile } from "../../formats/ldap/wire.ts";
 import type { Config } from "../../services/config.ts";
 import { describeContents } from "../../services/ldap/copies.ts";
+import { demandHarmlessConfig, demandPlainTree } from "../../services/ldap/copied-tree.ts";
 import {
 	environmentsOf,
 	type LdapDatabase,
@@ -48,6 +49,8 @@ export async function checkCopy(
 	expected: Expected,
 ): Promise<number | undefined> {
 	const { config, copy, scratch } = options;
+	await demandPlainTree(copy);
+	await demandHarmlessConfig(config, copy);
 	const all = await readDatabases(copy, config.zimbra.ldap, config.zimbra.home);
 	const databases = all.filter(({ backend }) => backend === "mdb");
 	const places = environmentsOf(databases);

@@ -61,6 +61,8 @@ function rsyncCommand({ config, from, to, method }: PullOptions): string[] {
 	return [
 		"rsync",
 		"-rptgoz",
+		// The live server's words decide about neither whose rights a file runs with nor who may write it.
+		"--chmod=u+rw,go-w,u-s,g-s,-t,Du+x,F-x",
 		// A file that is written through a memory map does not always get a new time.
 		"-I",
 		...shape,

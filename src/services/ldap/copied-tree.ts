@@ -1,0 +1,96 @@
+import { lstat, readdir, readFile, realpath, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { Refusal } from "../../errors.ts";
+import {
+	type ConfigFile,
+	type ConfigModule,
+	judgeConfig,
+	judgeDbConfigLine,
+	ownValues,
+} from "../../formats/ldap/config-guard.ts";
+import type { Config } from "../config.ts";
+import { readIfThere } from "../files.ts";
+
+/** Set-uid, set-gid and sticky bits, and the right to write for others than the owner. */
+const badBits = 0o7022;
+
+/**
+ * Throws where a copy holds anything but files and directories that their owner alone can write: rsync
+ * takes nothing else over, so this is about an rsync that is not what we think.
+ */
+export async function demandPlainTree(root: string): Promise<void> {
+	const names = await readdir(root, { recursive: true });
+	for (const name of ["", ...names]) {
+		const path = join(root, name);
+		const found = await lstat(path);
+		if (!found.isFile() && !found.isDirectory()) {
+			throw new Error(`${path} is neither a file nor a directory, so this copy is not used`);
+		}
+		if ((found.mode & badBits) !== 0) {
+			const mode = (found.mode & 0o7777).toString(8);
+			throw new Error(`${path} has the mode ${mode}, so this copy is not used`);
+		}
+	}
+}
+
+/**
+ * Throws a {@link Refusal} where the cn=config of a copy would have slapd run or write what this server's
+ * own does not. Before it nothing but ourselves may open the copy.
+ */
+export async function demandHarmlessConfig(config: Config, copy: string): Promise<void> {
+	const { home, ldap } = config.zimbra;
+	const own = ownValues(await readConfig(join(ldap, "config")).catch(() => []));
+	const files = await readConfig(join(copy, "config"));
+	const { refused, modules } = judgeConfig(files, { home, ldap }, own);
+	if (refused !== undefined) throw refusal(config, refused);
+	for (const module of modules) await demandModule(config, module);
+	for (const name of await readdir(copy, { recursive: true })) {
+		if (name !== "DB_CONFIG" && !name.endsWith("/DB_CONFIG")) continue;
+		for (const line of ((await readIfThere(join(copy, name))) ?? "").split("\n")) {
+			const reason = judgeDbConfigLine(line, { home, ldap });
+			if (reason !== undefined) throw refusal(config, `${name} is not taken over: ${reason}`);
+		}
+	}
+}
+
+/** The files that slapd reads there: it looks at no other names. Source: servers/slapd/back-ldif. */
+async function readConfig(root: string): Promise<ConfigFile[]> {
+	const files: ConfigFile[] = [];
+	for (const path of (await readdir(root, { recursive: true })).toSorted()) {
+		if (!path.endsWith(".ldif")) continue;
+		const file = join(root, path);
+		if ((await lstat(file)).isFile()) files.push({ path, text: await readFile(file, "utf8") });
+	}
+	return files;
+}
+
+/** The module must be here, where the live server has not put it, and where others cannot change it. */
+async function demandModule(config: Config, { name, directories }: ConfigModule): Promise<void> {
+	const refuse = (what: string) => refusal(config, `slapd would load the module ${name}: ${what}`);
+	// Without olcModulePath slapd looks where its package has them.
+	if (directories.length === 0 && !name.startsWith("/")) return;
+	const copies = await Promise.all([config.zimbra.ldap, config.base.ldap].map(whole));
+	for (const directory of name.startsWith("/") ? [""] : directories) {
+		for (const ending of ["", ".la", ".so"]) {
+			const path = join(directory, name + ending);
+			const found = await stat(path).catch(() => undefined);
+			if (found?.isFile() !== true) continue;
+			const real = await realpath(path);
+			if (copies.some((each) => real.startsWith(`${each}/`))) {
+				throw refuse(`${path} came from the live server`);
+			}
+			if ((found.mode & 0o002) !== 0) throw refuse(`anybody can write ${path}`);
+			return;
+		}
+	}
+	throw refuse(`this server has none of that name in ${directories.join(", ")}`);
+}
+
+const whole = (path: string): Promise<string> => realpath(path).catch(() => path);
+
+const refusal = ({ remoteAddress, zimbra }: Config, what: string): Refusal =>
+	new Refusal(
+		"ldap-config",
+		`the LDAP copy from ${remoteAddress} is not used, its slapd configuration is not safe here: ${what}`,
+		`find out on ${remoteAddress} who configured that. If it is wanted, configure the same on this server first, with LDAP stopped: slapmodify -F ${zimbra.ldap}/config -n 0; what this server's own cn=config has is taken over`,
+	);
