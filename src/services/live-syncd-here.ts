@@ -2,7 +2,7 @@ import { readlinkSync } from "node:fs";
 import { basename, resolve } from "node:path";
 import type { Config } from "./config.ts";
 import { readPidFile } from "./pid-file.ts";
-import { allProcesses, type TableEntry } from "./process-table.ts";
+import { ownProcesses, type TableEntry } from "./process-table.ts";
 import { isIntended, readRole } from "./role.ts";
 
 /** Whether live-syncd runs on this server, or somebody is about to start it. */
@@ -25,12 +25,12 @@ export async function findLiveSyncd(config: Config): Promise<LiveSyncdHere> {
  */
 export function findScriptOf2011({ base, zimbra }: Config): number | undefined {
 	const directories = [base.base, zimbra.home];
-	for (const entry of allProcesses("at once")) {
-		const script = scriptOf(entry);
-		if (script === undefined || entry.pid === process.pid) continue;
-		if (directories.some((directory) => script.startsWith(`${directory}/`))) return entry.pid;
-	}
-	return undefined;
+	const [found] = ownProcesses("at once", (entry) => {
+		const script = entry.pid === process.pid ? undefined : scriptOf(entry);
+		if (script === undefined) return false;
+		return directories.some((directory) => script.startsWith(`${directory}/`));
+	});
+	return found?.pid;
 }
 
 const shells = new Set(["bash", "sh", "dash"]);
@@ -43,6 +43,6 @@ function scriptOf({ pid, words }: TableEntry): string | undefined {
 	try {
 		return resolve(readlinkSync(`/proc/${pid}/cwd`), script);
 	} catch {
-		return script; // ended meanwhile, or another user's: then only a full path tells
+		return script; // ended meanwhile, or another user's
 	}
 }

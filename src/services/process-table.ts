@@ -10,14 +10,19 @@ export type TableEntry = {
 	readonly words: readonly string[];
 	/** `NAME=value` each, as it was started; nothing where that is hidden from us */
 	environment(): readonly string[];
-	identity(): ProcessIdentity | undefined;
 };
 
 /**
- * All living processes that have a command line. One that is about to become another program has none for
- * a moment; `patient` waits for the new one, which takes a second look at each thread of the kernel.
+ * The living processes of our own user that look like what is asked for. Everybody chooses the words of his
+ * own processes freely, so those of other users prove nothing.
+ *
+ * A process that is about to become another program has no command line for a moment; `patient` waits for
+ * the new one, which takes a second look at each thread of the kernel.
  */
-export function* allProcesses(how: "at once" | "patient"): Generator<TableEntry> {
+export function* ownProcesses(
+	how: "at once" | "patient",
+	looksLike: (entry: TableEntry) => boolean,
+): Generator<ProcessIdentity> {
 	const read = how === "patient" ? readLoaded : readIfAllowed;
 	for (const name of readdirSync("/proc")) {
 		const pid = Number(name);
@@ -25,38 +30,31 @@ export function* allProcesses(how: "at once" | "patient"): Generator<TableEntry>
 		const words = read(pid, "cmdline")?.split("\0");
 		if (words === undefined || words.length <= 1) continue;
 		const environment = () => read(pid, "environ")?.split("\0") ?? [];
-		yield { pid, words, environment, identity: () => identify(pid) };
+		// The user last: few processes look like it, and each question costs a file of /proc.
+		if (!looksLike({ pid, words, environment }) || userOf(pid) !== "own") continue;
+		const process = identify(pid);
+		if (process !== undefined) yield process;
 	}
 }
 
-/** Living processes, of this user, that have `NAME=value` in the environment they were started with. */
-export function processesWith(variable: string): ProcessIdentity[] {
-	const found: ProcessIdentity[] = [];
-	for (const { environment, identity } of allProcesses("patient")) {
-		if (!environment().includes(variable)) continue;
-		const process = identity();
-		if (process !== undefined) found.push(process);
-	}
-	return found;
-}
+/** Living processes of our own that have `NAME=value` in the environment they were started with. */
+export const processesWith = (variable: string): ProcessIdentity[] => [
+	...ownProcesses("patient", ({ environment }) => environment().includes(variable)),
+];
 
 /**
- * Living processes that run a command: its words are the last of theirs, since the command may be a
- * script, and a path where a name was given.
+ * Living processes of our own that run a command: its words are the last of theirs, since the command may
+ * be a script, and a path where a name was given.
  */
-export function processesRunning([file = "", ...rest]: readonly string[]): ProcessIdentity[] {
-	const found: ProcessIdentity[] = [];
-	for (const { words, identity } of allProcesses("patient")) {
+export const processesRunning = ([file = "", ...rest]: readonly string[]): ProcessIdentity[] => [
+	...ownProcesses("patient", ({ words }) => {
 		// The last word of /proc/PID/cmdline is ended by a NUL like the others.
 		const own = words.slice(0, -1);
 		const at = own.length - rest.length - 1;
-		if (at < 0 || basename(own[at] ?? "") !== basename(file)) continue;
-		if (!rest.every((word, index) => own[at + 1 + index] === word)) continue;
-		const process = identity();
-		if (process !== undefined) found.push(process);
-	}
-	return found;
-}
+		if (at < 0 || basename(own[at] ?? "") !== basename(file)) return false;
+		return rest.every((word, index) => own[at + 1 + index] === word);
+	}),
+];
 
 /** CPU time that a process and its ended children have used, in ms; 0 where it is gone. */
 export function cpuTime(pid: number): number {
@@ -93,8 +91,27 @@ function readIfAllowed(pid: number, file: string): string | undefined {
 	}
 }
 
-/** Whether a process runs as our own user; the owner of its /proc entry need not be that. */
-export function isOwn(pid: number): boolean {
-	const uid = /^Uid:\s*(\d+)/m.exec(readIfAllowed(pid, "status") ?? "")?.[1];
-	return uid !== undefined && Number(uid) === process.getuid?.();
+/**
+ * Whose process it is; `gone` also where it is hidden from us and another user's (hidepid).
+ *
+ * By its real user: whoever starts a set-user-ID program, such as su or sudo, chooses its words, and stays
+ * its real user. The owner of the /proc entry does not tell: a process with a file capability, such as
+ * slapd, has root there. Source: proc(5), credentials(7).
+ */
+export function userOf(pid: number): "own" | "root" | "other" | "gone" {
+	const real = /^Uid:\s*(\d+)/m.exec(readIfAllowed(pid, "status") ?? "")?.[1];
+	const own = process.getuid?.();
+	if (real !== undefined) {
+		return Number(real) === own ? "own" : Number(real) === 0 ? "root" : "other";
+	}
+	// With hidepid the kernel hides our own slapd too, because of its capability; a signal would reach it.
+	return own !== 0 && canSignal(pid) ? "own" : "gone";
+}
+
+function canSignal(pid: number): boolean {
+	try {
+		return process.kill(pid, 0);
+	} catch {
+		return false;
+	}
 }

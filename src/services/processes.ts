@@ -16,13 +16,14 @@ export type ProcessIdentity = {
 	readonly bootId: string;
 };
 
-/** The process of that number, if it lives; a zombie does not. */
+/** The process of that number, if it lives and is not hidden from us (hidepid); a zombie does not live. */
 export function identify(pid: number): ProcessIdentity | undefined {
 	let stat: string;
 	try {
 		stat = readProc(pid, "stat");
 	} catch (error) {
-		if (hasCode(error, "ENOENT", "ESRCH")) return undefined;
+		// With hidepid=1 the kernel says EPERM of the process of another user.
+		if (hasCode(error, "ENOENT", "ESRCH", "EPERM", "EACCES")) return undefined;
 		throw error;
 	}
 	const { alive, startTime } = parseStat(stat);

@@ -163,7 +163,7 @@ async function servesFromPrevious(
 	places: LdapPlaces,
 ): Promise<Failure | undefined> {
 	const moved = await environmentDirectories(config, places.previous);
-	const slapd = (await environmentUsers(moved)).find(({ name }) => name.includes("slapd"));
+	const slapd = (await environmentUsers(moved)).find(({ serves }) => serves);
 	if (slapd === undefined) return undefined;
 	return {
 		ok: false,
@@ -207,7 +207,7 @@ async function stopLdap(ldap: Service, config: Config, places: LdapPlaces): Prom
 	const deadline = performance.now() + releaseMs;
 	for (;;) {
 		const users = await environmentUsers(environments);
-		const slapd = users.find(({ name }) => name.includes("slapd"));
+		const slapd = users.find(({ serves }) => serves);
 		if (users.length === 0) return;
 		if (performance.now() > deadline) {
 			// A tool that reads keeps the directory that it has opened, wherever that is moved.

@@ -1,5 +1,5 @@
 import type { Config } from "../config.ts";
-import { allProcesses, isOwn } from "../process-table.ts";
+import { ownProcesses } from "../process-table.ts";
 import { killAll, type ProcessIdentity } from "../processes.ts";
 import type { Run } from "../run.ts";
 import { possibleCheckDirectories } from "./places.ts";
@@ -28,12 +28,10 @@ async function roundProcesses(config: Config): Promise<ProcessIdentity[]> {
 	// slapcat is slapd by another name, and Zimbra gives that file a capability: then the kernel hides
 	// its environment from its own user, but not its words. Source: proc(5), ptrace access mode.
 	const directories = await possibleCheckDirectories(config);
-	const found: ProcessIdentity[] = [];
-	for (const { pid, words, environment, identity } of allProcesses("patient")) {
-		const checks = words.some((word) => directories.includes(word)) && isOwn(pid);
-		if (!checks && !environment().includes(variable)) continue;
-		const process = identity();
-		if (process !== undefined) found.push(process);
-	}
-	return found;
+	return [
+		...ownProcesses("patient", ({ words, environment }) => {
+			const checks = words.some((word) => directories.includes(word));
+			return checks || environment().includes(variable);
+		}),
+	];
 }

@@ -1,8 +1,20 @@
-import { readFile, stat } from "node:fs/promises";
+import { open, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
+import {
+	deviceOfMount,
+	deviceOfStat,
+	type FileName,
+	lockHolders,
+} from "../../formats/proc-locks.ts";
+import { userOf } from "../process-table.ts";
 
 /** A process that has an LMDB environment open. */
-export type EnvironmentUser = { readonly pid: number; readonly name: string };
+export type EnvironmentUser = {
+	readonly pid: number;
+	readonly name: string;
+	/** it is slapd, or may be: its name is hidden from us; else a tool that reads */
+	readonly serves: boolean;
+};
 
 /**
  * Who has one of these environments open: each holds a lock on lock.mdb as long as it has (source:
@@ -10,21 +22,37 @@ export type EnvironmentUser = { readonly pid: number; readonly name: string };
  * memory map is hidden because of its file capabilities. A pid file may lie; this does not.
  */
 export async function environmentUsers(directories: readonly string[]): Promise<EnvironmentUser[]> {
-	const inodes = new Set<number>();
+	const files: FileName[] = [];
 	for (const directory of directories) {
-		const lock = await stat(join(directory, "lock.mdb")).catch(() => undefined);
-		if (lock !== undefined) inodes.add(lock.ino);
+		const lock = await stat(join(directory, "lock.mdb"), { bigint: true }).catch(() => undefined);
+		if (lock === undefined) continue;
+		const mount = await mountDevice(directory).catch(() => undefined);
+		const devices = [deviceOfStat(lock.dev), ...(mount === undefined ? [] : [mount])];
+		files.push({ devices, inode: lock.ino });
 	}
-	if (inodes.size === 0) return [];
-	const users = new Map<number, EnvironmentUser>();
-	for (const line of (await readFile("/proc/locks", "latin1").catch(() => "")).split("\n")) {
-		// 1: POSIX  ADVISORY  READ 24131 fe:00:2212177 0 0
-		const match = /^\d+:\s+(?:->\s+)?POSIX\s+\S+\s+\S+\s+(\d+)\s+\w+:\w+:(\d+)\s/.exec(line);
-		if (match === null || !inodes.has(Number(match[2]))) continue;
-		const pid = Number(match[1]);
+	if (files.length === 0) return [];
+	const users: EnvironmentUser[] = [];
+	const locks = await readFile("/proc/locks", "latin1").catch(() => "");
+	for (const pid of lockHolders(locks, files)) {
+		const user = userOf(pid);
+		// Where the file can be read by all, any user could hold a lock on it for ever.
+		if (user === "other" || user === "gone") continue;
 		const name = (await readFile(`/proc/${pid}/comm`, "utf8").catch(() => "")).trim();
-		// Inodes of another file system may have the same number.
-		if (/slap|mdb_/.test(name)) users.set(pid, { pid, name });
+		const hidden = name === "";
+		users.push({
+			pid,
+			name: hidden ? "hidden from us" : name,
+			serves: hidden || name.includes("slapd"),
+		});
 	}
-	return [...users.values()];
+	return users;
+}
+
+/** The device of the file system that a directory lies on, as the kernel's locks have it. */
+async function mountDevice(directory: string): Promise<string | undefined> {
+	await using file = await open(directory, "r");
+	const facts = await readFile(`/proc/self/fdinfo/${file.fd}`, "latin1");
+	const id = /^mnt_id:\s*(\d+)/m.exec(facts)?.[1];
+	if (id === undefined) return undefined;
+	return deviceOfMount(await readFile("/proc/self/mountinfo", "latin1"), id);
 }

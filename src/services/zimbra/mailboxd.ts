@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { allProcesses } from "../process-table.ts";
+import { ownProcesses } from "../process-table.ts";
 import type { ProcessIdentity } from "../processes.ts";
 import { describeResult, withAction } from "../run.ts";
 import { namedProcess, type ServiceParts, type ServiceResult } from "./service.ts";
@@ -46,10 +46,8 @@ export function makeMailboxd({ run, config }: ServiceParts): Mailboxd {
 			const found = await namedProcess(join(home, "log", file), looksLikeIt);
 			if (found !== undefined) return found;
 		}
-		for (const each of allProcesses("at once")) {
-			if (each.words.some((word) => own.includes(word))) return each.identity();
-		}
-		return undefined;
+		const [jvm] = ownProcesses("at once", ({ words }) => words.some((word) => own.includes(word)));
+		return jvm;
 	};
 
 	const state = async (signal: AbortSignal): Promise<MailboxdState> => {

@@ -3,6 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Config } from "../config.ts";
 import { readIfThere } from "../files.ts";
 import { readProc } from "../proc.ts";
+import { userOf } from "../process-table.ts";
 import { identify, isAlive, type ProcessIdentity } from "../processes.ts";
 import { describeResult, type Run, type RunResult, withAction } from "../run.ts";
 
@@ -149,7 +150,11 @@ function makeService(kind: Kind, { run, config }: ServiceParts): Service {
 
 const isUp = (status: RunResult): boolean => status.exitCode === 0 && status.ended === "by itself";
 
-/** The living process that a pid file of Zimbra names, if its command line looks like what it should be. */
+/**
+ * The living process that a pid file of Zimbra names, if its command line looks like what it should be. The
+ * file may be an old one, and its number that of a process which another user has made look like it. Our
+ * own user's count, and root's: Zimbra's zmmailboxdmgr runs as root (zm-launcher, zmmailboxdmgr.c).
+ */
 export async function namedProcess(
 	pidFile: string,
 	looksLike: RegExp,
@@ -158,7 +163,7 @@ export async function namedProcess(
 	if (!Number.isSafeInteger(pid) || pid <= 1) return undefined;
 	const found = identify(pid);
 	if (found === undefined || !looksLike.test(commandLine(pid))) return undefined;
-	return found;
+	return ["own", "root"].includes(userOf(pid)) ? found : undefined;
 }
 
 /** The words of a process, parted by blanks; "" where it is gone. */

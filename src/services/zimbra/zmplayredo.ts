@@ -7,7 +7,7 @@ import type { Config } from "../config.ts";
 import { failPoint } from "../fail-point.ts";
 import { readIfThere } from "../files.ts";
 import type { Logger } from "../log/logger.ts";
-import { allProcesses, cpuTime, processesWith } from "../process-table.ts";
+import { cpuTime, ownProcesses, processesWith } from "../process-table.ts";
 import { isAlive, killAll, type ProcessIdentity, signalGroup } from "../processes.ts";
 import type { RunResult } from "../run.ts";
 import { newText } from "./mailbox-log.ts";
@@ -239,11 +239,11 @@ export async function readEvidence(directory: string): Promise<RunEvidence> {
 async function strangePlayer(config: Config): Promise<ProcessIdentity | undefined> {
 	const named = await namedProcess(config.zimbra.replayPidFile, /zmplayredo/);
 	if (named !== undefined) return named;
-	for (const { words, identity } of allProcesses("patient")) {
-		if (!words.some((word) => word.endsWith("redolog.util.PlaybackUtil"))) continue;
-		if (words.some((word) => word.includes(`${config.zimbra.home}/`))) return identity();
-	}
-	return undefined;
+	const [player] = ownProcesses("patient", ({ words }) => {
+		if (!words.some((word) => word.endsWith("redolog.util.PlaybackUtil"))) return false;
+		return words.some((word) => word.includes(`${config.zimbra.home}/`));
+	});
+	return player;
 }
 
 /**
