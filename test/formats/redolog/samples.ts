@@ -42,8 +42,9 @@ export type Sample = {
 	ops: SampleRecord[];
 };
 
-export const samples: Sample[] = globSync("**/*.log", { cwd: samplesDirectory })
+export const samples: Sample[] = globSync("**/*.log.json", { cwd: samplesDirectory })
 	.sort()
+	.map((name) => name.slice(0, -".json".length))
 	.map((name) => ({
 		...JSON.parse(readFileSync(join(samplesDirectory, `${name}.json`), "utf8")),
 		name,

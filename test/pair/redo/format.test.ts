@@ -11,7 +11,9 @@ import { decodeRecord, encodeRecord, type RedoRecord, transactionName } from "./
 
 // Logs written by Zimbra's own classes, each with what Zimbra's own reader says about it.
 const samples = join(import.meta.dirname, "../../fixtures/redolog-samples");
-const logs = globSync("**/*.log", { cwd: samples }).sort();
+const logs = globSync("**/*.log.json", { cwd: samples })
+	.map((name) => name.slice(0, -".json".length))
+	.sort();
 
 type Told = {
 	header: { sequence: number; createTime: number };

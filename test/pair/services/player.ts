@@ -17,7 +17,41 @@ export type PlayerFaults = {
 	readonly waitAfter?: number;
 	/** fails each operation with this code, as a broken store would */
 	readonly failOpcode?: number;
+	/**
+	 * Treats operations of this code as Zimbra's player treats changes of an appointment: they are executed,
+	 * and the listener for reminders fails after the commit.
+	 */
+	readonly reminderOpcode?: number;
 };
+
+/** What Zimbra's player logs there, message and frames; the lines below the frames differ by operation. */
+const reminderMessage =
+	'Cannot invoke "com.zimbra.common.util.TaskScheduler.cancel(Object, boolean)" because "com.zimbra.cs.mailbox.ScheduledTaskManager.sScheduler" is null';
+const reminderTrace = [
+	`java.lang.NullPointerException: ${reminderMessage}`,
+	...[
+		"ScheduledTaskManager.cancel(ScheduledTaskManager.java:170)",
+		"ScheduledTaskManager.cancel(ScheduledTaskManager.java:149)",
+		"alerts.CalItemReminderService.cancelExistingReminders(CalItemReminderService.java:118)",
+		"alerts.CalItemReminderService.notify(CalItemReminderService.java:75)",
+		"MailboxListener.notifyListeners(MailboxListener.java:124)",
+		"Mailbox.commitCache(Mailbox.java:10363)",
+		"Mailbox.endTransaction(Mailbox.java:10064)",
+	].map((place) => `\tat com.zimbra.cs.mailbox.${place} ~[zimbrastore.jar:?]`),
+].join("\n");
+
+/** An operation that was executed, and that the player takes for failed all the same. */
+class NoScheduler extends Error {
+	constructor() {
+		super(reminderMessage);
+	}
+}
+
+/** An exception as log4j writes it behind the line of its event. */
+const traceOf = (error: Error): string =>
+	error instanceof NoScheduler
+		? reminderTrace
+		: `com.zimbra.common.service.ServiceException: ${error.message}\n\tat com.zimbra.cs.redolog.RedoPlayer.redoOpWithMboxConflict(RedoPlayer.java:368) ~[zimbrastore.jar:?]`;
 
 const stillToWait = (): boolean => control<PlayerFaults>("zmplayredo").waitAfter !== undefined;
 
@@ -117,7 +151,8 @@ export class Player {
 				await this.#execute(change);
 			} catch (error) {
 				if (this.#options.stopOnError) throw new Error("Error executing redoOp", { cause: error });
-				const text = `Ignoring error during redo log replay: ${(error as Error).message}`;
+				const { message } = error as Error;
+				const text = `Ignoring error during redo log replay: ${message}\n${traceOf(error as Error)}`;
 				logMailbox("WARN", "main", text);
 			}
 			return;
@@ -130,7 +165,7 @@ export class Player {
 				logMailbox(
 					"ERROR",
 					`RedoPlayer-${Math.abs(mailboxId % this.#queues.length)}`,
-					`Unable to execute redo op: txn ${nameOf(change)} [${change.opcode}] ver=1.${change.minor}, tstamp=${change.time}, change=${change.changeId}, mailbox=${mailboxId}\n${(error as Error).message}`,
+					`Unable to execute redo op: txn ${nameOf(change)} [${change.opcode}] ver=1.${change.minor}, tstamp=${change.time}, change=${change.changeId}, mailbox=${mailboxId}\n${traceOf(error as Error)}`,
 				);
 				if (this.#options.stopOnError) queue.error = error as Error;
 			}
@@ -151,6 +186,7 @@ export class Player {
 		try {
 			await this.#misbehave(change);
 			await this.#executor.execute(record, executionLine(by, what, "ok"));
+			if (change.opcode === this.#faults.reminderOpcode) throw new NoScheduler();
 		} catch (error) {
 			if (error instanceof AlreadyDone) {
 				journalExecution(by, what, `done: ${error.message}`);
@@ -161,6 +197,7 @@ export class Player {
 				logMailbox("WARN", "main", text);
 				this.#conflicts.set(error.expected, error.found);
 			} else {
+				if (error instanceof NoScheduler) throw error;
 				journalExecution(by, what, `failed: ${(error as Error).message}`);
 				throw error;
 			}

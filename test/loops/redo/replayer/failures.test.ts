@@ -235,6 +235,32 @@ test("failed operations with exit 0: kept with their blobs first, counted, named
 	assert.deepEqual(await mirror.differences(), []);
 });
 
+for (const threads of [4, 1]) {
+	test(`changes of appointments that zmplayredo executes and logs as failed count as executed, beside one that fails (threads ${threads})`, async () => {
+		await using mirror = await makeMirror({ settings: { replay_threads: `${threads}` } });
+		const { mailbox } = mirror.pair.a;
+		const [, first] = await mailbox.deliver({ to: [user1] });
+		await mirror.follow();
+		mirror.pair.b.replayFaults({
+			reminderOpcode: op.createMessage,
+			failOpcode: op.copyItem,
+		});
+		await mailbox.deliver({ to: users, size: 3000 });
+		await mailbox.copy(user1, [first?.item ?? 0], 3);
+		await mailbox.deliver({ to: [user2] });
+		assert.equal((await mirror.follow()).kind, "up to date");
+		const log = readFileSync(mirror.config.zimbra.mailboxLog, "utf8");
+		const count = (words: RegExp) => log.match(words)?.length ?? 0;
+		assert.equal(count(/Unable to execute redo op|Ignoring error during redo log/g), 5);
+		assert.equal(count(/^java\.lang\.NullPointerException/gm), 4);
+		assert.equal(mirror.replayer.state.failedOperations, 1);
+		const [failed, ...others] = lots(mirror, "failed");
+		assert.deepEqual(others, []);
+		const said = readFileSync(join(failed?.directory ?? "", "messages.txt"), "utf8");
+		assert.match(said, /^[^\n]*operation 22 fails, as asked for\n$/);
+	});
+}
+
 test("invariant 4: failed operations that cannot be kept hold the position back, and are kept once there is room", async () => {
 	await using mirror = await makeMirror();
 	const { config, pair } = mirror;
