@@ -1,5 +1,5 @@
 import { existsSync } from "node:fs";
-import { networkInterfaces, userInfo } from "node:os";
+import { userInfo } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { describe, Refusal } from "../errors.ts";
 import { parseSettings } from "../formats/settings/parse.ts";
@@ -7,13 +7,11 @@ import type { Settings } from "../formats/settings/table.ts";
 import { readIfThere } from "./files.ts";
 import { type BasePaths, basePaths, type ZimbraPaths, zimbraPaths } from "./paths.ts";
 
-/** All that the programs know of where they are. */
+/** What the programs read in live_sync.conf; which server this machine is, stands in PeerConfig. */
 export type Config = {
 	readonly settings: Settings;
 	readonly base: BasePaths;
 	readonly zimbra: ZimbraPaths;
-	readonly localAddress: string;
-	readonly remoteAddress: string;
 };
 
 const defaultConfigFile = "/opt/zimbra/live_sync/live_sync.conf";
@@ -77,40 +75,7 @@ export async function loadConfig(file: string): Promise<Config> {
 			"mend the file; docs/settings.md has every setting",
 		);
 	}
-	const local = settings.local === "auto" ? findLocal(settings, path) : settings.local;
-	const remote = local === "server1" ? "server2" : "server1";
-	return {
-		settings,
-		base,
-		zimbra: zimbraPaths(settings.zimbra_home),
-		localAddress: settings[local],
-		remoteAddress: settings[remote],
-	};
-}
-
-function findLocal(settings: Settings, path: string): "server1" | "server2" {
-	const own = new Set(
-		Object.values(networkInterfaces()).flatMap((list) =>
-			(list ?? []).map(({ address }) => canonical(address)),
-		),
-	);
-	const here = (["server1", "server2"] as const).filter((name) =>
-		own.has(canonical(settings[name])),
-	);
-	const [only] = here;
-	if (here.length === 1 && only !== undefined) return only;
-	const found = here.length === 0 ? "neither" : "both";
-	throw new Refusal(
-		"bad-config",
-		`${path}: ${found} of server1 (${settings.server1}) and server2 (${settings.server2}) is an address of this machine`,
-		'mend the addresses, or say which it is: local="server1"',
-	);
-}
-
-/** One spelling for each address: IPv6 has many. */
-function canonical(address: string): string {
-	const bare = address.replace(/%.*$/, "");
-	return bare.includes(":") ? new URL(`http://[${bare}]/`).hostname : bare;
+	return { settings, base, zimbra: zimbraPaths(settings.zimbra_home) };
 }
 
 /** Both programs must run as the user that owns Zimbra's files, as the original did. */

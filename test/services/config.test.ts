@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { networkInterfaces, tmpdir } from "node:os";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { Refusal } from "../../src/errors.ts";
@@ -14,32 +14,8 @@ function configFile(t: TestContext, text?: string): string {
 	return file;
 }
 
-const own = Object.values(networkInterfaces()).flatMap((list) => list ?? []);
-/** In containers there may be none. */
-const ipv6 = own.some(({ address }) => address === "::1");
-
 const refusal = (code: string, message: RegExp) => (error: unknown) =>
 	error instanceof Refusal && error.code === code && message.test(error.message);
-
-test("which server is local is found from this machine's addresses, however they are written", async (t) => {
-	if (!ipv6) return t.skip("this machine has no ::1");
-	const file = configFile(t, 'server1="198.51.100.1"\r\nserver2="0:0:0:0:0:0:0:1"\r\n');
-	const { localAddress, remoteAddress } = await loadConfig(file);
-	assert.deepEqual([localAddress, remoteAddress], ["0:0:0:0:0:0:0:1", "198.51.100.1"]);
-});
-
-test("both addresses of this machine, or neither: refused, and local= is named", async (t) => {
-	if (!ipv6) return t.skip("this machine has no ::1");
-	for (const [found, first, second] of [
-		["neither", "198.51.100.1", "198.51.100.2"],
-		["both", "127.0.0.1", "::1"],
-	] as const) {
-		const file = configFile(t, `server1="${first}"\nserver2="${second}"\n`);
-		await assert.rejects(loadConfig(file), refusal("bad-config", new RegExp(`: ${found} of`)));
-		writeFileSync(file, `server1="${first}"\nserver2="${second}"\nlocal="server2"\n`);
-		assert.equal((await loadConfig(file)).localAddress, second);
-	}
-});
 
 test("a file that is not there, or cannot be read, is named", async (t) => {
 	const file = configFile(t);

@@ -19,6 +19,7 @@ import {
 import { findPlaces, type LdapPlaces } from "../../services/ldap/places.ts";
 import { forRound } from "../../services/ldap/round-processes.ts";
 import type { Logger } from "../../services/log/logger.ts";
+import type { PeerConfig } from "../../services/peer-config.ts";
 import { describeResult, makeRun, type Run } from "../../services/run.ts";
 import type { SshLink } from "../../services/ssh/connect.ts";
 import { zimbraVersion } from "../../services/zimbra/version.ts";
@@ -31,7 +32,7 @@ import { stillMirror } from "./still-mirror.ts";
 import { markerName, swapIn, takeSwapLock } from "./swap.ts";
 
 export type RoundParts = {
-	readonly config: Config;
+	readonly config: PeerConfig;
 	readonly log: Logger;
 	readonly link: SshLink;
 	readonly watch: LiveWatch;
