@@ -1,11 +1,13 @@
 /**
- * Makes dist/live-syncd and dist/sync-commands: single executables, Node 26 and the program in one
- * file, that need no Node and no npm package on the host (a libatomic.so.1, as the official Node).
+ * Makes dist/live-syncd and dist/sync-commands: each a launcher (bin/launcher.sh) and, beside it, NAME.bin, a
+ * single executable, Node 26 and the program in one file. They need no Node and no npm package on the host
+ * (a libatomic.so.1, as the official Node).
  * How the program is laid out in there, so that it starts quickly: bundle.ts.
  */
 import { execFileSync } from "node:child_process";
 import {
 	chmodSync,
+	copyFileSync,
 	mkdirSync,
 	mkdtempSync,
 	renameSync,
@@ -36,7 +38,8 @@ try {
 
 async function makeExecutable(program: string, quick: readonly string[], node: string) {
 	const settings = join(workshop, `${program}.json`);
-	const executable = join(root, "dist", program);
+	const launcher = join(root, "dist", program);
+	const executable = `${launcher}.bin`;
 	const fresh = `${executable}.new`;
 	const { main, assets } = await bundle(root, join("bin", `${program}.ts`), quick);
 	const write = (name: string, content: string | Buffer): string => {
@@ -62,8 +65,12 @@ async function makeExecutable(program: string, quick: readonly string[], node: s
 		stdio: ["ignore", "ignore", "inherit"],
 	});
 	chmodSync(fresh, 0o755);
-	const version = execFileSync(fresh, ["--version"], { env: {}, encoding: "utf8" }).trim();
 	renameSync(fresh, executable); // in one step: the old one may be running, or be started just now
+	rmSync(launcher, { force: true }); // not written into: it may be what is running
+	copyFileSync(join(root, "bin/launcher.sh"), launcher);
+	// In the surroundings in which Node alone dies.
+	const env = { LC_ALL: "x".repeat(200), LANG: "x".repeat(200) };
+	const version = execFileSync(launcher, ["--version"], { env, encoding: "utf8" }).trim();
 	console.log(`dist/${program} ${version}, ${Math.round(statSync(executable).size / 2 ** 20)} MiB`);
 }
 

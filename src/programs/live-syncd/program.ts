@@ -14,7 +14,6 @@ export async function runProgram(argv: readonly string[]): Promise<number> {
 		.option("--config <file>", "live_sync.conf to use; its directory is the base directory")
 		.exitOverride()
 		.helpCommand(true)
-		.allowExcessArguments()
 		.showHelpAfterError("(live-syncd --help tells the commands)");
 	const config = () => configure(program.opts<{ config?: string }>().config);
 	// For the commands that talk to the other server; `stop` and `kill` never need to know which it is.
@@ -76,6 +75,8 @@ export async function runProgram(argv: readonly string[]): Promise<number> {
 			);
 		});
 
+	// Only now, since commands take this over: a word too many is a mistake in all of them.
+	program.allowExcessArguments();
 	try {
 		await program.parseAsync([...argv], { from: "user" });
 		return code;
