@@ -10,6 +10,7 @@ import {
 	copyFileSync,
 	mkdirSync,
 	mkdtempSync,
+	readFileSync,
 	renameSync,
 	rmSync,
 	statSync,
@@ -25,11 +26,12 @@ const quickOnes = {
 	"live-syncd": ["src/programs/live-syncd/status.ts"],
 	"sync-commands": ["src/programs/sync-commands/hello.ts", "src/programs/sync-commands/test.ts"],
 };
+const localeVariables = ["LC_ALL", "LC_MESSAGES", "LANG"];
 const workshop = mkdtempSync(join(tmpdir(), "live-syncd-build-"));
 try {
 	mkdirSync(join(root, "dist"), { recursive: true });
 	copyFileSync(join(root, "bin/initial-copy"), join(root, "dist/initial-copy"));
-	const node = strippedNode();
+	const node = withoutLocale(strippedNode());
 	for (const [program, quick] of Object.entries(quickOnes)) {
 		await makeExecutable(program, quick, node);
 	}
@@ -65,7 +67,9 @@ async function makeExecutable(program: string, quick: readonly string[], node: s
 		stdio: ["ignore", "ignore", "inherit"],
 	});
 	chmodSync(fresh, 0o755);
-	const version = execFileSync(fresh, ["--version"], { env: {}, encoding: "utf8" }).trim();
+	// In the surroundings in which Node alone dies.
+	const env = Object.fromEntries(localeVariables.map((name) => [name, "x".repeat(200)]));
+	const version = execFileSync(fresh, ["--version"], { env, encoding: "utf8" }).trim();
 	renameSync(fresh, executable); // in one step: the old one may be running, or be started just now
 	console.log(`dist/${program} ${version}, ${Math.round(statSync(executable).size / 2 ** 20)} MiB`);
 }
@@ -79,4 +83,20 @@ function strippedNode(): string {
 	} catch {
 		return process.execPath;
 	}
+}
+
+/**
+ * Node 26 dies at its start, before a line of JavaScript, where one of these holds a long word that is
+ * no locale (SIGSEGV in icu::Locale::init), and sshd takes them from its client (AcceptEnv LANG LC_*).
+ * Nothing here depends on the locale, so the ICU in the executable looks for it under names that nobody
+ * sets. glibc has names of its own.
+ */
+function withoutLocale(node: string): string {
+	const deaf = join(workshop, "node-without-locale");
+	let bytes = readFileSync(node).toString("latin1");
+	for (const name of localeVariables) {
+		bytes = bytes.replaceAll(`${name}\0`, `${name.toLowerCase()}\0`);
+	}
+	writeFileSync(deaf, bytes, { encoding: "latin1", mode: 0o755 });
+	return deaf;
 }

@@ -1,3 +1,4 @@
+import { isAddress } from "./address.ts";
 import { isCount, isRecord, isTextIn, parseJson } from "./json.ts";
 
 /**
@@ -16,6 +17,8 @@ export type Role = {
 	 * asked, so that of two servers that start at once both see the other, and both refuse.
 	 */
 	readonly intent?: Intent | undefined;
+	/** this server's own address as the last `start` found it, for when the machine's addresses tell nothing */
+	readonly local?: string | undefined;
 };
 
 export type Intent = {
@@ -42,9 +45,11 @@ export function parseRole(text: string): Role | undefined {
 	if (!isRecord(value) || value.version !== 1) return undefined;
 	const { role, timeline, since } = value;
 	if (!isTextIn(roles, role) || !isCount(timeline) || !isCount(since)) return undefined;
-	if (value.intent === undefined) return { version: 1, role, timeline, since };
+	const local = typeof value.local === "string" && isAddress(value.local) ? value.local : undefined;
+	const known: Role = { version: 1, role, timeline, since, ...(local && { local }) };
+	if (value.intent === undefined) return known;
 	const intent = parseIntent(value.intent);
-	return intent === undefined ? undefined : { version: 1, role, timeline, since, intent };
+	return intent && { ...known, intent };
 }
 
 function parseIntent(value: unknown): Intent | undefined {

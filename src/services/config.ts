@@ -1,19 +1,24 @@
-import { existsSync } from "node:fs";
-import { networkInterfaces, userInfo } from "node:os";
+import {
+	closeSync,
+	existsSync,
+	fstatSync,
+	openSync,
+	readFileSync,
+	type Stats,
+	statSync,
+} from "node:fs";
+import { userInfo } from "node:os";
 import { dirname, join, resolve } from "node:path";
-import { describe, Refusal } from "../errors.ts";
+import { describe, hasCode, Refusal } from "../errors.ts";
 import { parseSettings } from "../formats/settings/parse.ts";
 import type { Settings } from "../formats/settings/table.ts";
-import { readIfThere } from "./files.ts";
 import { type BasePaths, basePaths, type ZimbraPaths, zimbraPaths } from "./paths.ts";
 
-/** All that the programs know of where they are. */
+/** What the programs read in live_sync.conf; which server this machine is, stands in PeerConfig. */
 export type Config = {
 	readonly settings: Settings;
 	readonly base: BasePaths;
 	readonly zimbra: ZimbraPaths;
-	readonly localAddress: string;
-	readonly remoteAddress: string;
 };
 
 const defaultConfigFile = "/opt/zimbra/live_sync/live_sync.conf";
@@ -24,19 +29,19 @@ export type ConfigHints = {
 	readonly option?: string | undefined;
 	/** the variable LIVE_SYNC_CONF */
 	readonly variable?: string | undefined;
-	/** path of the program as it was started */
-	readonly executable?: string | undefined;
+	/** where the program lies */
+	readonly program?: string | undefined;
 };
 
 /**
  * Where live_sync.conf is, for both programs: as told, else beside the program or one directory above
  * it, else where the 2011 scripts had it.
  */
-export function findConfigFile({ option, variable, executable }: ConfigHints): string {
+export function findConfigFile({ option, variable, program }: ConfigHints): string {
 	if (option !== undefined) return option;
 	if (variable !== undefined && variable !== "") return variable;
-	if (executable !== undefined) {
-		const directory = dirname(resolve(executable));
+	if (program !== undefined) {
+		const directory = dirname(program);
 		for (const each of [directory, dirname(directory)]) {
 			const file = join(each, "live_sync.conf");
 			if (existsSync(file)) return file;
@@ -52,20 +57,7 @@ export function findConfigFile({ option, variable, executable }: ConfigHints): s
 export async function loadConfig(file: string): Promise<Config> {
 	const path = resolve(file);
 	const base = basePaths(dirname(path));
-	const text = await readIfThere(path).catch((error: unknown) => {
-		throw new Refusal(
-			"bad-config",
-			`Configuration file, ${path}, cannot be read by user ${userInfo().username}: ${describe(error)}`,
-			"it must be a file that the user of Zimbra may read, and both programs must run as that user",
-		);
-	});
-	if (text === undefined) {
-		throw new Refusal(
-			"not-configured",
-			`Configuration file, ${path}, not found`,
-			'write server1="ADDRESS" and server2="ADDRESS" into it, see docs/settings.md',
-		);
-	}
+	const text = readTrusted(path);
 	const { settings, problems } = parseSettings(text, { base_dir: base.base });
 	if (problems !== undefined) {
 		const lines = problems.map(({ line, message }) =>
@@ -77,40 +69,59 @@ export async function loadConfig(file: string): Promise<Config> {
 			"mend the file; docs/settings.md has every setting",
 		);
 	}
-	const local = settings.local === "auto" ? findLocal(settings, path) : settings.local;
-	const remote = local === "server1" ? "server2" : "server1";
-	return {
-		settings,
-		base,
-		zimbra: zimbraPaths(settings.zimbra_home),
-		localAddress: settings[local],
-		remoteAddress: settings[remote],
-	};
+	return { settings, base, zimbra: zimbraPaths(settings.zimbra_home) };
 }
 
-function findLocal(settings: Settings, path: string): "server1" | "server2" {
-	const own = new Set(
-		Object.values(networkInterfaces()).flatMap((list) =>
-			(list ?? []).map(({ address }) => canonical(address)),
-		),
-	);
-	const here = (["server1", "server2"] as const).filter((name) =>
-		own.has(canonical(settings[name])),
-	);
-	const [only] = here;
-	if (here.length === 1 && only !== undefined) return only;
-	const found = here.length === 0 ? "neither" : "both";
+/**
+ * The text of the file, which names commands that are run: so nobody else may be able to write it, as ssh
+ * asks of its own files. What others may read does no harm.
+ */
+function readTrusted(path: string): string {
+	const own = userInfo().username;
+	let file: number | undefined;
+	try {
+		file = openSync(path, "r");
+		const text = readFileSync(file, "utf8");
+		refuseUntrusted(path, fstatSync(file), own);
+		const directory = dirname(path);
+		refuseUntrusted(directory, statSync(directory), own);
+		return text;
+	} catch (error) {
+		if (error instanceof Refusal) throw error;
+		if (hasCode(error, "ENOENT", "ENOTDIR")) {
+			throw new Refusal(
+				"not-configured",
+				`Configuration file, ${path}, not found`,
+				'write server1="ADDRESS" and server2="ADDRESS" into it, see docs/settings.md',
+			);
+		}
+		throw new Refusal(
+			"bad-config",
+			`Configuration file, ${path}, cannot be read by user ${own}: ${describe(error)}`,
+			"it must be a file that the user of Zimbra may read, and both programs must run as that user",
+		);
+	} finally {
+		if (file !== undefined) closeSync(file);
+	}
+}
+
+const writableByOthers = 0o022;
+
+function refuseUntrusted(path: string, { mode, uid }: Stats, own: string): void {
+	const why = "commands that live_sync.conf names are run";
+	if ((mode & writableByOthers) !== 0) {
+		throw new Refusal(
+			"bad-config",
+			`${path} can be changed by others (mode ${(mode & 0o7777).toString(8)}), and ${why} as ${own}`,
+			`chmod go-w ${path}`,
+		);
+	}
+	if (uid === 0 || uid === process.getuid?.()) return;
 	throw new Refusal(
 		"bad-config",
-		`${path}: ${found} of server1 (${settings.server1}) and server2 (${settings.server2}) is an address of this machine`,
-		'mend the addresses, or say which it is: local="server1"',
+		`${path} belongs to the user with the number ${uid}, who can change it, and ${why} as ${own}`,
+		`as root: chown ${own} ${path}`,
 	);
-}
-
-/** One spelling for each address: IPv6 has many. */
-function canonical(address: string): string {
-	const bare = address.replace(/%.*$/, "");
-	return bare.includes(":") ? new URL(`http://[${bare}]/`).hostname : bare;
 }
 
 /** Both programs must run as the user that owns Zimbra's files, as the original did. */

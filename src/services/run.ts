@@ -56,7 +56,8 @@ export function makeRun(settings: Pick<Settings, "path" | "zimbra_home">): Run {
 			reject: false,
 			buffer: false,
 			stripFinalNewline: false,
-			...(options.cwd === undefined ? {} : { cwd: options.cwd }),
+			// Not ours: it may have been removed, or lie on a server that does not answer.
+			cwd: options.cwd ?? "/",
 			...(options.input === undefined ? { stdin: "ignore" as const } : { input: options.input }),
 		});
 		let stdout = "";

@@ -1,11 +1,11 @@
 import { spawn } from "node:child_process";
-import { resolve } from "node:path";
 import { isSea } from "node:sea";
+import { programPath } from "./own-path.ts";
 import { identify, type ProcessIdentity } from "./processes.ts";
 
 /** The words that start this program again: the executable alone, or Node and the script. */
 export function ownCommand(): string[] {
-	return isSea() ? [process.execPath] : [process.execPath, resolve(process.argv[1] ?? "")];
+	return isSea() ? [programPath()] : [process.execPath, programPath()];
 }
 
 /** Starts a command as a daemon: in a session of its own, without a terminal. */

@@ -71,6 +71,7 @@ export class Host {
 	/** what clients of this host's mail server do */
 	readonly mailbox: MailboxClient;
 	#holder: number | undefined;
+	#entered: readonly string[] = [];
 
 	constructor(options: HostOptions) {
 		this.name = options.name;
@@ -243,15 +244,19 @@ export class Host {
 		this.#control(`${command}.sleep`, seconds > 0 ? String(seconds) : undefined);
 	}
 
-	/** Lets what is run on this host from now on see the mounts of that process: see small-disk.ts. */
-	enter(holder: number | undefined): void {
+	/**
+	 * Lets what is run on this host from now on see the mounts of that process: see small-disk.ts.
+	 * @param more options of nsenter for what else it is to see
+	 */
+	enter(holder: number | undefined, more: readonly string[] = []): void {
 		this.#holder = holder;
+		this.#entered = more;
 	}
 
 	get #entering(): string[] {
 		if (this.#holder === undefined) return [];
 		const words = ["--user", "--mount", "--preserve-credentials", `--wdns=${this.home}`];
-		return ["nsenter", "-t", String(this.#holder), ...words];
+		return ["nsenter", "-t", String(this.#holder), ...words, ...this.#entered];
 	}
 
 	#control(file: string, content: string | undefined): void {

@@ -1,7 +1,15 @@
 import assert from "node:assert/strict";
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { networkInterfaces, tmpdir } from "node:os";
-import { join } from "node:path";
+import {
+	chmodSync,
+	chownSync,
+	mkdirSync,
+	mkdtempSync,
+	rmSync,
+	statSync,
+	writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { Refusal } from "../../src/errors.ts";
 import { findConfigFile, loadConfig } from "../../src/services/config.ts";
@@ -10,36 +18,12 @@ function configFile(t: TestContext, text?: string): string {
 	const directory = mkdtempSync(join(tmpdir(), "config-"));
 	t.after(() => rmSync(directory, { recursive: true }));
 	const file = join(directory, "live_sync.conf");
-	if (text !== undefined) writeFileSync(file, text);
+	if (text !== undefined) writeFileSync(file, text, { mode: 0o644 });
 	return file;
 }
 
-const own = Object.values(networkInterfaces()).flatMap((list) => list ?? []);
-/** In containers there may be none. */
-const ipv6 = own.some(({ address }) => address === "::1");
-
 const refusal = (code: string, message: RegExp) => (error: unknown) =>
 	error instanceof Refusal && error.code === code && message.test(error.message);
-
-test("which server is local is found from this machine's addresses, however they are written", async (t) => {
-	if (!ipv6) return t.skip("this machine has no ::1");
-	const file = configFile(t, 'server1="198.51.100.1"\r\nserver2="0:0:0:0:0:0:0:1"\r\n');
-	const { localAddress, remoteAddress } = await loadConfig(file);
-	assert.deepEqual([localAddress, remoteAddress], ["0:0:0:0:0:0:0:1", "198.51.100.1"]);
-});
-
-test("both addresses of this machine, or neither: refused, and local= is named", async (t) => {
-	if (!ipv6) return t.skip("this machine has no ::1");
-	for (const [found, first, second] of [
-		["neither", "198.51.100.1", "198.51.100.2"],
-		["both", "127.0.0.1", "::1"],
-	] as const) {
-		const file = configFile(t, `server1="${first}"\nserver2="${second}"\n`);
-		await assert.rejects(loadConfig(file), refusal("bad-config", new RegExp(`: ${found} of`)));
-		writeFileSync(file, `server1="${first}"\nserver2="${second}"\nlocal="server2"\n`);
-		assert.equal((await loadConfig(file)).localAddress, second);
-	}
-});
 
 test("a file that is not there, or cannot be read, is named", async (t) => {
 	const file = configFile(t);
@@ -57,10 +41,38 @@ test("all that is wrong with a file is told at once, with file and line", async 
 
 test("the file is where one says, else beside the program or above it, else where it was in 2011", (t) => {
 	const file = configFile(t, "");
-	const executable = join(file, "../bin/live-syncd");
-	assert.equal(findConfigFile({ option: "/a", variable: "/b", executable }), "/a");
-	assert.equal(findConfigFile({ variable: "/b", executable }), "/b");
-	assert.equal(findConfigFile({ variable: "", executable }), file);
+	const program = join(file, "../bin/live-syncd");
+	assert.equal(findConfigFile({ option: "/a", variable: "/b", program }), "/a");
+	assert.equal(findConfigFile({ variable: "/b", program }), "/b");
+	assert.equal(findConfigFile({ variable: "", program }), file);
 	const nowhere = "/nowhere/x/live-syncd";
-	assert.equal(findConfigFile({ executable: nowhere }), "/opt/zimbra/live_sync/live_sync.conf");
+	assert.equal(findConfigFile({ program: nowhere }), "/opt/zimbra/live_sync/live_sync.conf");
+});
+
+test("a file that others can write, or its directory, is refused with the command that mends it", async (t) => {
+	const file = configFile(t, 'server1="192.0.2.1"\nserver2="192.0.2.2"\n');
+	for (const path of [file, dirname(file)]) {
+		const { mode } = statSync(path);
+		for (const more of [0o020, 0o002]) {
+			chmodSync(path, mode | more);
+			await assert.rejects(loadConfig(file), (error: unknown) => {
+				assert.ok(error instanceof Refusal && error.code === "bad-config");
+				assert.equal(error.hint, `chmod go-w ${path}`);
+				return true;
+			});
+		}
+		chmodSync(path, mode);
+	}
+	chmodSync(file, 0o644);
+	assert.equal((await loadConfig(file)).settings.server1, "192.0.2.1");
+});
+
+test("a file of another user, or in another user's directory, is refused", async (t) => {
+	if (process.getuid?.() !== 0) return t.skip("only root can give a file away");
+	const file = configFile(t, 'server1="192.0.2.1"\nserver2="192.0.2.2"\n');
+	for (const path of [file, dirname(file)]) {
+		chownSync(path, 4242, 0);
+		await assert.rejects(loadConfig(file), refusal("bad-config", /user with the number 4242/));
+		chownSync(path, 0, 0);
+	}
 });

@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
-import { readFile } from "node:fs/promises";
+import { mkdtemp, readFile, rmdir } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { test } from "node:test";
 import { identify, isAlive } from "../../src/services/processes.ts";
 import { scriptedHost } from "./zimbra/host.ts";
@@ -35,4 +37,19 @@ test("a command that does not end is ended with its children at the deadline", a
 	assert.equal(result.ended, "deadline");
 	const child = identify(Number(await readFile(host.path("bin/hang.pid"), "utf8")));
 	assert.equal(child !== undefined && isAlive(child), false);
+});
+
+test("a command runs though the directory in which this program was started is gone", async () => {
+	await using host = await scriptedHost();
+	await host.script("tell", "pwd");
+	const before = process.cwd();
+	const gone = await mkdtemp(join(tmpdir(), "gone-"));
+	process.chdir(gone);
+	try {
+		await rmdir(gone);
+		const { stdout } = await host.run([host.path("bin/tell")], { timeoutMs: 60_000 });
+		assert.equal(stdout, "/\n");
+	} finally {
+		process.chdir(before);
+	}
 });

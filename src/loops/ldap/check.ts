@@ -4,9 +4,8 @@ import { parseDatabase, withDirectory } from "../../formats/ldap/config-ldif.ts"
 import { EntryCounter } from "../../formats/ldap/count-entries.ts";
 import type { LdapMark } from "../../formats/ldap/mark.ts";
 import type { SnapshotFile } from "../../formats/ldap/wire.ts";
-import type { Config } from "../../services/config.ts";
-import { describeContents } from "../../services/ldap/copies.ts";
 import { demandHarmlessConfig, demandPlainTree } from "../../services/ldap/copied-tree.ts";
+import { describeContents } from "../../services/ldap/copies.ts";
 import {
 	environmentsOf,
 	type LdapDatabase,
@@ -14,6 +13,7 @@ import {
 	readDatabases,
 	readEnvironments,
 } from "../../services/ldap/directory.ts";
+import type { PeerConfig } from "../../services/peer-config.ts";
 import { describeResult, type Run, type RunResult } from "../../services/run.ts";
 
 /** What the live server says about the copy. */
@@ -24,7 +24,7 @@ export type Expected = Pick<LdapMark, "transactionIds"> & {
 };
 
 export type CheckOptions = {
-	readonly config: Config;
+	readonly config: PeerConfig;
 	readonly run: Run;
 	readonly signal: AbortSignal;
 	/** the copy, opened by nobody else */

@@ -1,11 +1,11 @@
 import { Refusal } from "../../errors.ts";
 import { type LdapMark, sameMark } from "../../formats/ldap/mark.ts";
 import { type LastRound, nextRoundAt } from "../../formats/ldap/schedule.ts";
-import type { Config } from "../../services/config.ts";
 import { isThere } from "../../services/files.ts";
 import { findPlaces } from "../../services/ldap/places.ts";
 import { endRound } from "../../services/ldap/round-processes.ts";
 import type { Logger } from "../../services/log/logger.ts";
+import type { PeerConfig } from "../../services/peer-config.ts";
 import { publish } from "../../services/publish.ts";
 import { makeRun } from "../../services/run.ts";
 import { connect } from "../../services/ssh/connect.ts";
@@ -28,7 +28,7 @@ const askAgainMs = 30_000;
 const withdrawals = new Set(["is-live", "mailboxd-up"]);
 
 type Loop = {
-	readonly config: Config;
+	readonly config: PeerConfig;
 	readonly log: Logger;
 	readonly status: LdapStatus;
 	readonly passwords: Passwords;
@@ -47,7 +47,7 @@ type Loop = {
  * a Refusal where it must withdraw.
  */
 export async function runLdapLoop(
-	config: Config,
+	config: PeerConfig,
 	log: Logger,
 	outside: AbortSignal,
 ): Promise<void> {

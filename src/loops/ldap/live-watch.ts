@@ -10,7 +10,7 @@ import {
 	type LdapPasswords,
 	type SnapshotAnswer,
 } from "../../formats/ldap/wire.ts";
-import type { Config } from "../../services/config.ts";
+import type { PeerConfig } from "../../services/peer-config.ts";
 import type { SshLink } from "../../services/ssh/connect.ts";
 
 /** What the live server says about its LDAP directory, as it comes in. */
@@ -37,7 +37,7 @@ export type WatchEvents = {
  */
 export async function openWatch(
 	link: SshLink,
-	config: Config,
+	config: PeerConfig,
 	events: WatchEvents,
 ): Promise<LiveWatch> {
 	const { connect_timeout, heartbeat_interval, link_timeout } = config.settings;
@@ -137,7 +137,7 @@ export async function openWatch(
 /** Has the live server make a snapshot, and returns what it says about it. */
 export async function requestSnapshot(
 	link: SshLink,
-	config: Config,
+	config: PeerConfig,
 	signal: AbortSignal,
 ): Promise<SnapshotAnswer> {
 	const { command_timeout, ldap_copy_timeout } = config.settings;
@@ -186,7 +186,7 @@ function collect(channel: ClientChannel): () => string {
 	return () => text.trim();
 }
 
-function explainEnd({ remoteAddress }: Config, verb: string, said: string): Error {
+function explainEnd({ remoteAddress }: PeerConfig, verb: string, said: string): Error {
 	// The 2011 script hands what it does not know to rsync, which tells how it is used.
 	if (/unknown request|rsync\s+version|Usage: rsync/i.test(said)) {
 		return new Refusal(

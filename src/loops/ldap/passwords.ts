@@ -4,8 +4,8 @@ import {
 	essentialPasswords,
 	type PasswordDigests,
 } from "../../formats/ldap/passwords.ts";
-import type { Config } from "../../services/config.ts";
 import { readIfThere } from "../../services/files.ts";
+import type { PeerConfig } from "../../services/peer-config.ts";
 import type { LdapStatus } from "./ldap-status.ts";
 
 /**
@@ -14,11 +14,11 @@ import type { LdapStatus } from "./ldap-status.ts";
  * among them; so such a copy is not put in use.
  */
 export class Passwords {
-	readonly #config: Config;
+	readonly #config: PeerConfig;
 	readonly #status: LdapStatus;
 	#live: PasswordDigests | undefined;
 
-	constructor(config: Config, status: LdapStatus) {
+	constructor(config: PeerConfig, status: LdapStatus) {
 		this.#config = config;
 		this.#status = status;
 	}

@@ -6,7 +6,6 @@ import { blockSize } from "../../formats/ldap/block-size.ts";
 import { sameMark } from "../../formats/ldap/mark.ts";
 import type { SnapshotAnswer } from "../../formats/ldap/wire.ts";
 import type { LdapSnapshot } from "../../formats/state.ts";
-import type { Config } from "../../services/config.ts";
 import { failPoint } from "../../services/fail-point.ts";
 import { writeWhole } from "../../services/files.ts";
 import { checkRoom, roomForCopy, syncTree } from "../../services/ldap/copies.ts";
@@ -14,6 +13,7 @@ import { readEnvironments } from "../../services/ldap/directory.ts";
 import { findPlaces, type LdapPlaces } from "../../services/ldap/places.ts";
 import { forRound } from "../../services/ldap/round-processes.ts";
 import type { Logger } from "../../services/log/logger.ts";
+import type { PeerConfig } from "../../services/peer-config.ts";
 import { describeResult, makeRun, type Run } from "../../services/run.ts";
 import type { SshLink } from "../../services/ssh/connect.ts";
 import { zimbraVersion } from "../../services/zimbra/version.ts";
@@ -23,7 +23,7 @@ import { pull, type Transfer } from "./pull.ts";
 import { markerName } from "./swap.ts";
 
 export type CopyParts = {
-	readonly config: Config;
+	readonly config: PeerConfig;
 	readonly log: Logger;
 	readonly link: SshLink;
 	readonly watch: LiveWatch;
@@ -171,7 +171,7 @@ async function fetchFiles(
  * nothing where the file system can share blocks.
  */
 async function duplicate(
-	config: Config,
+	config: PeerConfig,
 	run: Run,
 	places: LdapPlaces,
 	signal: AbortSignal,

@@ -1,12 +1,13 @@
 import { rm } from "node:fs/promises";
 import type { Config } from "../../services/config.ts";
 import { makeDirectory } from "../../services/files.ts";
+import type { PeerConfig } from "../../services/peer-config.ts";
 import { describeResult, type Run } from "../../services/run.ts";
 
 export type Transfer = { readonly bytesReceived: number; readonly bytesSent: number };
 
 export type PullOptions = {
-	readonly config: Config;
+	readonly config: PeerConfig;
 	readonly run: Run;
 	readonly signal: AbortSignal;
 	/** a directory on the live server */

@@ -1,9 +1,9 @@
 import { once } from "node:events";
 import { Refusal } from "../../errors.ts";
 import type { LogPosition } from "../../formats/protocol/messages.ts";
-import type { Config } from "../../services/config.ts";
 import { isThere } from "../../services/files.ts";
 import type { Logger } from "../../services/log/logger.ts";
+import type { PeerConfig } from "../../services/peer-config.ts";
 import { publish } from "../../services/publish.ts";
 import { readRole } from "../../services/role.ts";
 import { keepTrying } from "../keep-trying.ts";
@@ -33,7 +33,7 @@ const withdrawals = new Set(["divergence", "log-altered", "mailboxd-up", "no-ini
  * signal aborts or status/live_sync.stop appears. Throws a Refusal where it must withdraw.
  */
 export async function runRedoLoop(
-	config: Config,
+	config: PeerConfig,
 	log: Logger,
 	outside: AbortSignal,
 ): Promise<void> {

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe } from "../../errors.ts";
-import type { Config } from "../../services/config.ts";
 import type { Logger } from "../../services/log/logger.ts";
+import type { PeerConfig } from "../../services/peer-config.ts";
 import { ask } from "../../services/ssh/connect.ts";
 import type { RedoStatus } from "./redo-status.ts";
 import { removeReplayedArchives } from "./replayed-archives.ts";
@@ -16,7 +16,7 @@ const betweenMs = 15 * 60_000;
  * take the archives away nothing is asked of the live server, as in the original.
  */
 export async function keepRetention(
-	config: Config,
+	config: PeerConfig,
 	status: RedoStatus,
 	log: Logger,
 	signal: AbortSignal,
@@ -43,7 +43,7 @@ export async function keepRetention(
 
 /** Gives whether the live server keeps something for anybody but this mirror. */
 async function purgeLive(
-	config: Config,
+	config: PeerConfig,
 	{ problems }: RedoStatus,
 	log: Logger,
 	signal: AbortSignal,

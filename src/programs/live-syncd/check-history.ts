@@ -10,8 +10,8 @@ import {
 import { askAbout, findDifference, ownHistory } from "../../loops/redo/receiver/ask.ts";
 import { type OpenStream, openStream } from "../../loops/redo/receiver/live-stream.ts";
 import { inspectLocalLog, type LocalLog } from "../../loops/redo/receiver/local-log.ts";
-import type { Config } from "../../services/config.ts";
 import type { Logger } from "../../services/log/logger.ts";
+import type { PeerConfig } from "../../services/peer-config.ts";
 
 /**
  * Whether the live server's history contains ours: asks for the stream, looks at the answer, takes
@@ -19,7 +19,7 @@ import type { Logger } from "../../services/log/logger.ts";
  * Throws a Refusal: divergence, log-altered, archive-gone, history-ends, no-initial-copy.
  */
 export async function checkHistory(
-	config: Config,
+	config: PeerConfig,
 	role: Role,
 	setAside: boolean,
 	log: Logger,

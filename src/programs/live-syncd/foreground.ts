@@ -1,5 +1,5 @@
 import { type ChildProcess, type SpawnOptions, spawn } from "node:child_process";
-import type { Config } from "../../services/config.ts";
+import type { PeerConfig } from "../../services/peer-config.ts";
 import { writePidFile } from "../../services/pid-file.ts";
 import { identify } from "../../services/processes.ts";
 import { loopCommand, pidFileOf, terminalOption } from "./loop.ts";
@@ -11,7 +11,7 @@ const endings = ["SIGTERM", "SIGINT", "SIGHUP"] as const;
  * Both loops in the foreground, each a process of its own, the log on the terminal; ends both when it
  * is told to end, or when one of them has ended.
  */
-export async function foreground(config: Config): Promise<number> {
+export async function foreground(config: PeerConfig): Promise<number> {
 	const loops: ChildProcess[] = [];
 	const codes: Promise<number>[] = [];
 	let ending = false;

@@ -3,6 +3,7 @@ import { describe, Refusal } from "../../errors.ts";
 import { runRedoLoop } from "../../loops/redo/redo-loop.ts";
 import type { Config } from "../../services/config.ts";
 import { type Logger, makeLogger } from "../../services/log/logger.ts";
+import type { PeerConfig } from "../../services/peer-config.ts";
 import { readPidFile, removePidFile, writePidFile } from "../../services/pid-file.ts";
 import { processesRunning } from "../../services/process-table.ts";
 import { ownIdentity, type ProcessIdentity } from "../../services/processes.ts";
@@ -21,7 +22,7 @@ export const terminalOption = "--terminal";
  */
 export async function runLoop(
 	name: LoopName,
-	config: Config,
+	config: PeerConfig,
 	logTo: "file" | "terminal",
 ): Promise<number> {
 	await makeDirectories(config);
@@ -54,7 +55,7 @@ export async function runLoop(
 
 async function run(
 	name: LoopName,
-	config: Config,
+	config: PeerConfig,
 	log: Logger,
 	signal: AbortSignal,
 ): Promise<void> {

@@ -4,11 +4,11 @@ import {
 	parseZimbraSettings,
 	type ZimbraSettings,
 } from "../../formats/protocol/zimbra-settings.ts";
-import type { Config } from "../../services/config.ts";
+import type { PeerConfig } from "../../services/peer-config.ts";
 import { ask } from "../../services/ssh/connect.ts";
 
 /** Asks the other server who it is; refuses one that is still the script of 2011. */
-export async function askHello(config: Config, signal: AbortSignal): Promise<Hello> {
+export async function askHello(config: PeerConfig, signal: AbortSignal): Promise<Hello> {
 	const timeoutMs = config.settings.connect_timeout + config.settings.command_timeout;
 	const answer = await ask(config, "hello", signal, timeoutMs);
 	const hello = parseHello(answer.stdout);
@@ -23,7 +23,10 @@ export async function askHello(config: Config, signal: AbortSignal): Promise<Hel
 }
 
 /** What LDAP on the other server says of its installation. */
-export async function askSettings(config: Config, signal: AbortSignal): Promise<ZimbraSettings> {
+export async function askSettings(
+	config: PeerConfig,
+	signal: AbortSignal,
+): Promise<ZimbraSettings> {
 	const timeoutMs = config.settings.connect_timeout + config.settings.command_timeout;
 	const answer = await ask(config, "settings", signal, timeoutMs);
 	const settings = parseZimbraSettings(answer.stdout);

@@ -1,4 +1,5 @@
 import { Command, CommanderError } from "commander";
+import { knowPeer } from "../../services/peer-config.ts";
 import { version } from "../../version.ts";
 import { configure } from "./setting-up.ts";
 
@@ -13,16 +14,18 @@ export async function runProgram(argv: readonly string[]): Promise<number> {
 		.option("--config <file>", "live_sync.conf to use; its directory is the base directory")
 		.exitOverride()
 		.helpCommand(true)
-		.allowExcessArguments()
 		.showHelpAfterError("(live-syncd --help tells the commands)");
 	const config = () => configure(program.opts<{ config?: string }>().config);
+	// For the commands that talk to the other server; `stop` and `kill` never need to know which it is.
+	const peerConfig = async () =>
+		await knowPeer(await config(), (message) => process.stderr.write(`live-syncd: ${message}\n`));
 
 	program.action(async () => {
 		// A command that is not known ends up here too, as an argument.
 		const [unknown] = program.args;
 		if (unknown !== undefined) program.error(`error: unknown command '${unknown}'`);
 		const { foreground } = await import("./foreground.ts");
-		code = await foreground(await config());
+		code = await foreground(await peerConfig());
 	});
 	program
 		.command("start")
@@ -33,7 +36,7 @@ export async function runProgram(argv: readonly string[]): Promise<number> {
 		)
 		.action(async (options: { setAsideOwnHistory?: boolean }) => {
 			const { start } = await import("./start.ts");
-			code = await start(await config(), options);
+			code = await start(await peerConfig(), options);
 		});
 	program
 		.command("stop")
@@ -65,9 +68,15 @@ export async function runProgram(argv: readonly string[]): Promise<number> {
 		.action(async (name: string, options: { terminal?: boolean }) => {
 			const { runLoop } = await import("./loop.ts");
 			if (name !== "redo" && name !== "ldap") throw new Error(`there is no loop ${name}`);
-			code = await runLoop(name, await config(), options.terminal === true ? "terminal" : "file");
+			code = await runLoop(
+				name,
+				await peerConfig(),
+				options.terminal === true ? "terminal" : "file",
+			);
 		});
 
+	// Only now, since commands take this over: a word too many is a mistake in all of them.
+	program.allowExcessArguments();
 	try {
 		await program.parseAsync([...argv], { from: "user" });
 		return code;

@@ -1,6 +1,7 @@
 import { dirname } from "node:path";
 import { type Config, checkUser, findConfigFile, loadConfig } from "../../services/config.ts";
 import { makeDirectory } from "../../services/files.ts";
+import { programPath } from "../../services/own-path.ts";
 
 /** The configuration that `--config`, the environment or the place of the program leads to. */
 export async function configure(option: string | undefined): Promise<Config> {
@@ -8,7 +9,7 @@ export async function configure(option: string | undefined): Promise<Config> {
 		findConfigFile({
 			option,
 			variable: process.env.LIVE_SYNC_CONF,
-			executable: process.argv[1],
+			program: programPath(),
 		}),
 	);
 	checkUser(config.settings);

@@ -18,6 +18,7 @@ import type { Config } from "../../services/config.ts";
 import { failPoint } from "../../services/fail-point.ts";
 import { findScriptOf2011 } from "../../services/live-syncd-here.ts";
 import { type Logger, makeLogger } from "../../services/log/logger.ts";
+import type { PeerConfig } from "../../services/peer-config.ts";
 import { writePidFile } from "../../services/pid-file.ts";
 import { isAlive, type ProcessIdentity } from "../../services/processes.ts";
 import { readPublished } from "../../services/publish.ts";
@@ -43,7 +44,7 @@ const turnMs = 2000;
 const historyMs = 30 * 60_000;
 
 /** `live-syncd start`: returns when both loops are up, or says why not, having changed nothing. */
-export async function start(config: Config, options: StartOptions): Promise<number> {
+export async function start(config: PeerConfig, options: StartOptions): Promise<number> {
 	await becomeMirror(config, options, async (missing) => {
 		process.stdout.write("Starting processes...");
 		const loops = missing.map((name) => ({
@@ -73,7 +74,7 @@ async function clearLastLife(config: Config, loops: readonly LoopName[]): Promis
  * Throws a Refusal where this server must not become a mirror of that peer.
  */
 export async function becomeMirror(
-	config: Config,
+	config: PeerConfig,
 	options: StartOptions,
 	startLoops: (missing: readonly LoopName[]) => Promise<void>,
 ): Promise<void> {
@@ -120,7 +121,7 @@ async function refuseBesideScriptOf2011(config: Config): Promise<void> {
 	);
 }
 
-async function passGuards(config: Config, options: StartOptions, log: Logger): Promise<void> {
+async function passGuards(config: PeerConfig, options: StartOptions, log: Logger): Promise<void> {
 	const { base } = config;
 	try {
 		const local = await checkGuards(config, options, log);
@@ -130,6 +131,7 @@ async function passGuards(config: Config, options: StartOptions, log: Logger): P
 			...role,
 			role: "mirror",
 			timeline: local.identity.timeline,
+			local: config.localAddress,
 			since: role.role === "mirror" ? role.since : Date.now(),
 		});
 	} catch (error) {
@@ -139,7 +141,11 @@ async function passGuards(config: Config, options: StartOptions, log: Logger): P
 	}
 }
 
-async function checkGuards(config: Config, options: StartOptions, log: Logger): Promise<LocalLog> {
+async function checkGuards(
+	config: PeerConfig,
+	options: StartOptions,
+	log: Logger,
+): Promise<LocalLog> {
 	const { base, settings, remoteAddress } = config;
 	const signal = deadline(
 		2 * (settings.connect_timeout + settings.command_timeout),
@@ -177,7 +183,7 @@ async function checkGuards(config: Config, options: StartOptions, log: Logger): 
 }
 
 const judgeSettings = (
-	{ remoteAddress: peer, zimbra }: Config,
+	{ remoteAddress: peer, zimbra }: PeerConfig,
 	{ redo, otherStores }: ZimbraSettings,
 ): Refusal | undefined =>
 	judgeServers(peer, otherStores) ??
@@ -216,7 +222,7 @@ async function localServerId({ zimbra }: Config): Promise<string> {
 	);
 }
 
-const bothLive = ({ remoteAddress }: Config, mailboxd: ProcessIdentity): Refusal =>
+const bothLive = ({ remoteAddress }: PeerConfig, mailboxd: ProcessIdentity): Refusal =>
 	new Refusal(
 		"is-live",
 		`mailboxd runs here (process ${mailboxd.pid}) and on ${remoteAddress} too: both serve mail`,

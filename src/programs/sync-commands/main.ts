@@ -7,6 +7,7 @@ import {
 	parseRequest,
 } from "../../formats/protocol/request.ts";
 import { type Config, checkUser, findConfigFile, loadConfig } from "../../services/config.ts";
+import { programPath } from "../../services/own-path.ts";
 import { answer } from "../../services/standard-output.ts";
 import { version } from "../../version.ts";
 import { watchClient } from "./client.ts";
@@ -33,13 +34,8 @@ export async function main(argv: readonly string[]): Promise<number> {
 	}
 	let config: Config;
 	try {
-		config = await loadConfig(
-			findConfigFile({
-				option: options.config,
-				variable: process.env.LIVE_SYNC_CONF,
-				executable: process.argv[1],
-			}),
-		);
+		// No variable tells where the file is: sshd may take variables from its client.
+		config = await loadConfig(findConfigFile({ option: options.config, program: programPath() }));
 		checkUser(config.settings);
 	} catch (error) {
 		tell(error);

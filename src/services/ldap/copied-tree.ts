@@ -8,8 +8,8 @@ import {
 	judgeDbConfigLine,
 	ownValues,
 } from "../../formats/ldap/config-guard.ts";
-import type { Config } from "../config.ts";
 import { readIfThere } from "../files.ts";
+import type { PeerConfig } from "../peer-config.ts";
 
 /** Set-uid, set-gid and sticky bits, and the right to write for others than the owner. */
 const badBits = 0o7022;
@@ -37,7 +37,7 @@ export async function demandPlainTree(root: string): Promise<void> {
  * Throws a {@link Refusal} where the cn=config of a copy would have slapd run or write what this server's
  * own does not. Before it nothing but ourselves may open the copy.
  */
-export async function demandHarmlessConfig(config: Config, copy: string): Promise<void> {
+export async function demandHarmlessConfig(config: PeerConfig, copy: string): Promise<void> {
 	const { home, ldap } = config.zimbra;
 	const own = ownValues(await readConfig(join(ldap, "config")).catch(() => []));
 	const files = await readConfig(join(copy, "config"));
@@ -65,7 +65,10 @@ async function readConfig(root: string): Promise<ConfigFile[]> {
 }
 
 /** The module must be here, where the live server has not put it, and where others cannot change it. */
-async function demandModule(config: Config, { name, directories }: ConfigModule): Promise<void> {
+async function demandModule(
+	config: PeerConfig,
+	{ name, directories }: ConfigModule,
+): Promise<void> {
 	const refuse = (what: string) => refusal(config, `slapd would load the module ${name}: ${what}`);
 	// Without olcModulePath slapd looks where its package has them.
 	if (directories.length === 0 && !name.startsWith("/")) return;
@@ -88,7 +91,7 @@ async function demandModule(config: Config, { name, directories }: ConfigModule)
 
 const whole = (path: string): Promise<string> => realpath(path).catch(() => path);
 
-const refusal = ({ remoteAddress, zimbra }: Config, what: string): Refusal =>
+const refusal = ({ remoteAddress, zimbra }: PeerConfig, what: string): Refusal =>
 	new Refusal(
 		"ldap-config",
 		`the LDAP copy from ${remoteAddress} is not used, its slapd configuration is not safe here: ${what}`,

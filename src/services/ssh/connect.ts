@@ -11,6 +11,7 @@ import {
 import { deadline } from "../clock.ts";
 import type { Config } from "../config.ts";
 import { readIfThere } from "../files.ts";
+import type { PeerConfig } from "../peer-config.ts";
 
 /** An open ssh connection to the peer, on which commands can be run. */
 export type SshLink = Disposable & {
@@ -26,7 +27,7 @@ export type SshLink = Disposable & {
  * in our known_hosts.
  * Throws a {@link Refusal} (host-key, no-ssh-key, key-refused) or an Error that is worth a retry.
  */
-export async function connect(config: Config, signal: AbortSignal): Promise<SshLink> {
+export async function connect(config: PeerConfig, signal: AbortSignal): Promise<SshLink> {
 	signal.throwIfAborted();
 	const { settings, remoteAddress } = config;
 	const name = hostName(remoteAddress, settings.ssh_port);
@@ -104,7 +105,7 @@ export type Answer = {
 
 /** Runs one command on the peer and gives its whole, short answer. */
 export async function ask(
-	config: Config,
+	config: PeerConfig,
 	command: string,
 	signal: AbortSignal,
 	timeoutMs = config.settings.connect_timeout,
@@ -162,7 +163,7 @@ async function readKey({ settings, base }: Config): Promise<Buffer> {
 	);
 }
 
-function explain(error: Error, verdict: HostKeyVerdict, config: Config): Error {
+function explain(error: Error, verdict: HostKeyVerdict, config: PeerConfig): Error {
 	if (verdict !== "known") return hostKeyRefusal(config, verdict);
 	// The host has no key of the pinned type, so it has another one.
 	if (error.message.includes("no matching host key")) return hostKeyRefusal(config, "other key");
@@ -178,7 +179,7 @@ function explain(error: Error, verdict: HostKeyVerdict, config: Config): Error {
 	return new Error(`no ssh connection to ${remoteAddress} port ${port}`, { cause: error });
 }
 
-function hostKeyRefusal(config: Config, verdict: HostKeyVerdict): Refusal {
+function hostKeyRefusal(config: PeerConfig, verdict: HostKeyVerdict): Refusal {
 	const { base, remoteAddress, settings } = config;
 	const name = hostName(remoteAddress, settings.ssh_port);
 	const scan = `ssh-keyscan -t ed25519 -p ${settings.ssh_port} ${remoteAddress} >>${base.knownHosts}`;

@@ -53,8 +53,12 @@ const intent = { process: { pid: 4711, startTime: 12, bootId: "b" }, at: 6 };
 const role: Role = { version: 1, role: "mirror", timeline: 2, since: 5 };
 
 test("a role is read back as it was written", () => {
-	for (const each of [role, { ...role, intent }])
+	for (const each of [role, { ...role, intent }, { ...role, local: "192.0.2.2", intent }])
 		assert.deepEqual(parseRole(formatRole(each)), each);
+});
+
+test("a role with an address that is none is a role without it: which history it is counts more", () => {
+	assert.deepEqual(parseRole(JSON.stringify({ ...role, local: "server2" })), role);
 });
 
 test("whatever else the file holds is no role", () => {

@@ -60,7 +60,8 @@ for (const [what, [spoil, said]] of Object.entries(faults)) {
 const copyOf = (host: ScriptedHost): string => host.path("live_sync/ldap/next");
 
 function check(host: ScriptedHost, expected: Expected): Promise<number | undefined> {
-	const { config, run } = host;
+	const { run } = host;
+	const config = { ...host.config, localAddress: "192.0.2.2", remoteAddress: "192.0.2.1" };
 	const scratch = host.path("live_sync/ldap/check");
 	return checkCopy({ config, run, signal, copy: copyOf(host), scratch }, expected);
 }
@@ -83,7 +84,10 @@ async function makeCopy(host: ScriptedHost): Promise<Expected> {
 
 function database(copy: string, below: string): void {
 	const file = join(copy, "config/cn=config/olcDatabase={2}mdb.ldif");
-	writeFileSync(file, `dn: olcDatabase={2}mdb\nolcDatabase: {2}mdb\nolcDbDirectory: data/ldap/${below}\n`);
+	writeFileSync(
+		file,
+		`dn: olcDatabase={2}mdb\nolcDatabase: {2}mdb\nolcDbDirectory: data/ldap/${below}\n`,
+	);
 }
 
 /** The head of an LMDB file: see formats/lmdb/meta.ts. */

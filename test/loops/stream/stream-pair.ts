@@ -12,8 +12,8 @@ import { speakOver } from "../../../src/loops/redo/receiver/live-stream.ts";
 import { receiveOnce } from "../../../src/loops/redo/receiver/receive.ts";
 import { RedoStatus } from "../../../src/loops/redo/redo-status.ts";
 import { serveStream } from "../../../src/loops/sender/serve-stream.ts";
-import type { Config } from "../../../src/services/config.ts";
 import { basePaths, zimbraPaths } from "../../../src/services/paths.ts";
+import type { PeerConfig } from "../../../src/services/peer-config.ts";
 
 /** What goes wrong with one connection. */
 export type LinkFault = {
@@ -94,7 +94,7 @@ export class StreamPair implements AsyncDisposable {
 	 * The mirror loses power now: what is found at the next start is what was on disk, and of bytes
 	 * never fsynced whatever `damage` makes of them.
 	 */
-	async losePower(damage: (mirror: Config) => Promise<void>): Promise<void> {
+	async losePower(damage: (mirror: PeerConfig) => Promise<void>): Promise<void> {
 		const image = makeConfig(join(this.directory, `mirror-${this.connections}-${Date.now()}`));
 		// The record first: the log can only be newer than it, as on a disk.
 		const { redolog } = this.mirror.zimbra;
@@ -205,7 +205,7 @@ export class StreamPair implements AsyncDisposable {
 	}
 }
 
-function makeConfig(home: string): Config {
+function makeConfig(home: string): PeerConfig {
 	const base = basePaths(join(home, "live_sync"));
 	mkdirSync(join(home, "redolog/archive"), { recursive: true });
 	mkdirSync(join(base.base, "status"), { recursive: true });
@@ -224,7 +224,7 @@ function makeConfig(home: string): Config {
 }
 
 /** Content of redo.log and the archive, by name. */
-export function logFiles({ zimbra }: Config): Map<string, Buffer> {
+export function logFiles({ zimbra }: PeerConfig): Map<string, Buffer> {
 	const files = new Map<string, Buffer>();
 	for (const name of readdirSync(zimbra.archive)) {
 		files.set(name, readFileSync(join(zimbra.archive, name)));
@@ -235,7 +235,7 @@ export function logFiles({ zimbra }: Config): Map<string, Buffer> {
 	return files;
 }
 
-function sameFiles(one: Config, other: Config): boolean {
+function sameFiles(one: PeerConfig, other: PeerConfig): boolean {
 	try {
 		const [a, b] = [logFiles(one), logFiles(other)];
 		return a.size === b.size && [...a].every(([name, bytes]) => b.get(name)?.equals(bytes));
@@ -244,7 +244,7 @@ function sameFiles(one: Config, other: Config): boolean {
 	}
 }
 
-const describe = (config: Config): string =>
+const describe = (config: PeerConfig): string =>
 	[...logFiles(config)].map(([name, bytes]) => `${name} ${bytes.length}`).join(", ");
 
 function copyIfThere(from: string, to: string): void {

@@ -29,3 +29,12 @@ test("an option that is not known is a command line that makes no sense", async 
 	assert.equal(code, 2);
 	assert.match(stderr, /unknown option '--force'/);
 });
+
+for (const command of ["start", "stop", "status", "kill", "status --json", "loop redo"]) {
+	test(`a word too many behind ${command} is refused, and nothing is done`, async () => {
+		const { code, stdout, stderr } = await liveSyncd(...command.split(" "), "now");
+		assert.equal(code, 2);
+		assert.match(stderr, /too many arguments/);
+		assert.equal(stdout, "");
+	});
+}

@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { readdir, readFile } from "node:fs/promises";
+import { readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import { runToEnd } from "../../pair/run.ts";
 import { ending, LiveServer } from "./live-server.ts";
 
 /** Name and content of every file of a server, its log of served commands aside. */
@@ -103,4 +104,17 @@ test("a client that connects and says nothing is not waited for", async () => {
 	const { code, stderr } = await ended;
 	assert.equal(code, 1);
 	assert.match(stderr, /no request came within 10 s/);
+});
+
+test("the variable LIVE_SYNC_CONF leads a forced command to no other configuration: sshd may take variables from its client", async () => {
+	await using server = await LiveServer.make();
+	const file = join(server.base, "live_sync.conf");
+	await writeFile(file, "elsewhere=1\n");
+	const program = join(import.meta.dirname, "../../../bin/sync-commands.ts");
+	const { NODE_TEST_CONTEXT: _, ...environment } = process.env;
+	const env = { ...environment, LIVE_SYNC_CONF: file, SSH_ORIGINAL_COMMAND: "hello" };
+	const { code, stderr } = await runToEnd(process.execPath, [program], { env });
+	// Beside the source there is no configuration.
+	assert.equal(code, 1);
+	assert.doesNotMatch(stderr, /elsewhere/);
 });

@@ -7,8 +7,8 @@ import { after, test } from "node:test";
 import ssh2 from "ssh2";
 import { Refusal } from "../../../src/errors.ts";
 import { parseSettings } from "../../../src/formats/settings/parse.ts";
-import type { Config } from "../../../src/services/config.ts";
 import { basePaths, zimbraPaths } from "../../../src/services/paths.ts";
+import type { PeerConfig } from "../../../src/services/peer-config.ts";
 import { ask, connect } from "../../../src/services/ssh/connect.ts";
 import { makeKey } from "../../pair/sshd.ts";
 
@@ -25,7 +25,7 @@ const ownKey = newKey("own");
 /** An sshd that lets everybody in and answers nothing, and what a mirror with that known_hosts makes of it. */
 async function connectWith(
 	lines: (name: string) => string,
-	use: (config: Config) => Promise<unknown> = connected,
+	use: (config: PeerConfig) => Promise<unknown> = connected,
 	{ opens = true } = {},
 ): Promise<unknown> {
 	const directory = mkdtempSync(join(tmpdir(), "connect-"));
@@ -46,7 +46,7 @@ async function connectWith(
 		);
 		assert.ok(settings);
 		writeFileSync(base.knownHosts, lines(`[127.0.0.1]:${port}`));
-		const config: Config = {
+		const config: PeerConfig = {
 			settings,
 			base,
 			zimbra: zimbraPaths(directory),
@@ -62,7 +62,7 @@ async function connectWith(
 	}
 }
 
-async function connected(config: Config): Promise<string> {
+async function connected(config: PeerConfig): Promise<string> {
 	const link = await connect(config, AbortSignal.timeout(10_000));
 	link.close();
 	await link.closed;
@@ -136,7 +136,7 @@ for (const [what, options] of [
 ] as const) {
 	test(`a host that does not ${what} is named, with the command, and not waited for`, async () => {
 		const { signal } = new AbortController();
-		const asked = (config: Config) => ask(config, "hello", signal, 500);
+		const asked = (config: PeerConfig) => ask(config, "hello", signal, 500);
 		const error = await connectWith(pinned, asked, options);
 		assert.match(String(error), /127\.0\.0\.1 port \d+ did not answer `hello`: not within 1 s/);
 	});

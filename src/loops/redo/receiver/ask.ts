@@ -6,13 +6,14 @@ import { formatPosition, type Position } from "../../../formats/redolog/position
 import type { Config } from "../../../services/config.ts";
 import { readAt } from "../../../services/files.ts";
 import type { Logger } from "../../../services/log/logger.ts";
+import type { PeerConfig } from "../../../services/peer-config.ts";
 import { keptLinksOf } from "../../../services/redolog/digests.ts";
 import type { LiveStream, OpenStream } from "./live-stream.ts";
 import type { LocalLog } from "./local-log.ts";
 
 /** What it takes to ask the live server. */
 export type Asking = {
-	readonly config: Config;
+	readonly config: PeerConfig;
 	readonly log: Logger;
 	readonly signal: AbortSignal;
 	readonly open: OpenStream;

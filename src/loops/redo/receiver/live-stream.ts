@@ -10,8 +10,8 @@ import {
 } from "../../../formats/protocol/messages.ts";
 import { formatStreamRequest } from "../../../formats/protocol/request.ts";
 import type { Settings } from "../../../formats/settings/table.ts";
-import type { Config } from "../../../services/config.ts";
 import type { Logger } from "../../../services/log/logger.ts";
+import type { PeerConfig } from "../../../services/peer-config.ts";
 import { connect } from "../../../services/ssh/connect.ts";
 
 /** The mirror's end of the stream. */
@@ -30,7 +30,7 @@ export type OpenStream = (
 
 /** Connects over ssh and asks there. */
 export async function openStream(
-	config: Config,
+	config: PeerConfig,
 	log: Logger,
 	...[request, resume, signal]: Parameters<OpenStream>
 ): Promise<LiveStream> {
