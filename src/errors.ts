@@ -6,6 +6,7 @@
 
 /** Every refusal has a code of its own; docs/errors.md has a section of that name for each. */
 export type RefusalCode =
+	| "already-running"
 	| "archive-gone"
 	| "bad-config"
 	| "bad-request"
@@ -16,15 +17,18 @@ export type RefusalCode =
 	| "divergence"
 	| "history-ends"
 	| "host-key"
+	| "host-name"
 	| "is-live"
 	| "key-refused"
 	| "ldap-config"
 	| "ldap-password-drift"
+	| "ldap-path"
 	| "log-altered"
 	| "mailboxd-up"
 	| "no-initial-copy"
 	| "no-ssh-key"
 	| "not-configured"
+	| "not-writable"
 	| "old-agent"
 	| "peer-not-live"
 	| "position-lost"
@@ -32,6 +36,7 @@ export type RefusalCode =
 	| "replay-stopped"
 	| "server-id"
 	| "several-servers"
+	| "two-file-systems"
 	| "unclean-copy"
 	| "wrong-user"
 	| "zimbra-version";

@@ -7,14 +7,10 @@ import type { ZimbraServer } from "./zimbra-servers.ts";
 
 /** What is known of this server before it may become a mirror. */
 export type LocalFacts = {
-	readonly address: string;
 	readonly peer: string;
-	readonly role: Role;
 	readonly zimbra: string | undefined;
-	/** from the header of the local redo log */
-	readonly serverId: string;
-	/** how mailboxd is seen to run here; undefined where it does not */
-	readonly mailboxd: string | undefined;
+	/** from the header of the local redo log; undefined where there is no initial copy yet */
+	readonly serverId: string | undefined;
 	/** ms since the epoch, just before and just after the peer was asked for its clock */
 	readonly askedAt: number;
 	readonly answeredAt: number;
@@ -22,73 +18,118 @@ export type LocalFacts = {
 };
 
 /**
- * The first guard that forbids this server to follow that peer; undefined where none does. In the
- * order of harm: what could cost mail comes first.
+ * Whether this server is the live one, as far as this machine tells: the other one need not be asked, and
+ * may say what it likes.
+ * @param mailboxd how mailboxd is seen to run here; undefined where it does not
  */
-export function judgePeer(local: LocalFacts, peer: Hello): Refusal | undefined {
-	if (peer.protocol !== protocolVersion) {
-		return new Refusal(
-			"old-agent",
-			`${local.peer} speaks protocol ${peer.protocol} (sync-commands ${peer.program}), this server ${protocolVersion}`,
-			"install the same version of live-syncd on both servers",
-		);
-	}
-	if (peer.liveSyncd !== "stopped") {
-		return new Refusal(
-			"both-mirrors",
-			`${local.peer} runs live-syncd itself (${peer.liveSyncd}): this can not run on both servers`,
-			`decide which server is to be live; on the live one: live-syncd stop`,
-		);
-	}
-	if (local.role.role === "live") {
+export function judgeOwnRole(
+	address: string,
+	peer: string,
+	role: Role,
+	mailboxd: string | undefined,
+): Refusal | undefined {
+	if (role.role === "live") {
 		return new Refusal(
 			"is-live",
-			`this server, ${local.address}, is the live one since ${new Date(local.role.since).toISOString()}`,
+			`this server, ${address}, is the live one since ${new Date(role.since).toISOString()}`,
 			"a live server is not overwritten; docs/runbooks.md, failback, tells how roles change",
+		);
+	}
+	if (mailboxd === undefined) return undefined;
+	// Told to start Zimbra on the other server, somebody on the live one would have two live ones.
+	return new Refusal(
+		"is-live",
+		`mailboxd runs here (${mailboxd}): this server serves mail, and only one that does not can follow ${peer}`,
+		`if this server is the live one, type live-syncd start on ${peer}, the mirror; if ${peer} is the live one, stop Zimbra here: zmcontrol stop, docs/runbooks.md, split brain`,
+	);
+}
+
+/** What forbids this server to follow that peer, in the order of harm: what could cost mail comes first. */
+export function judgePeer(local: LocalFacts, peer: Hello): Refusal[] {
+	if (peer.protocol !== protocolVersion) {
+		// What the rest of its answer means is not known.
+		return [
+			new Refusal(
+				"old-agent",
+				`${local.peer} speaks protocol ${peer.protocol} (sync-commands ${peer.program}), this server ${protocolVersion}`,
+				"install the same version of live-syncd on both servers",
+			),
+		];
+	}
+	const found: Refusal[] = [];
+	if (peer.liveSyncd !== "stopped") {
+		found.push(
+			new Refusal(
+				"both-mirrors",
+				`${local.peer} runs live-syncd itself (${peer.liveSyncd}): this can not run on both servers`,
+				`decide which server is to be live; on the live one: live-syncd stop`,
+			),
 		);
 	}
 	if (peer.mailboxd !== "running") {
 		const state = peer.mailboxd === "stopped" ? "does not run" : "is in an unknown state";
-		// Told to start Zimbra on the other server, somebody on the live one would have two live ones.
-		if (local.mailboxd !== undefined) {
-			return new Refusal(
-				"is-live",
-				`mailboxd ${state} on ${local.peer}, while it runs here (${local.mailboxd}): this server is the live one`,
-				`type live-syncd start on ${local.peer}, the mirror; to change roles: docs/runbooks.md, switchover`,
-			);
-		}
-		return new Refusal(
-			"peer-not-live",
-			`mailboxd ${state} on ${local.peer}: it is not the live server`,
-			`if ${local.peer} is to be live, start Zimbra there first: zmcontrol start`,
+		found.push(
+			new Refusal(
+				"peer-not-live",
+				`mailboxd ${state} on ${local.peer}: it is not the live server`,
+				`if ${local.peer} is to be live, start Zimbra there first: zmcontrol start`,
+			),
+		);
+	} else if (peer.redolog === undefined) {
+		found.push(
+			new Refusal(
+				"peer-not-live",
+				`${local.peer} has no redo log that can be read`,
+				`on ${local.peer}: zmprov gacf zimbraRedoLogEnabled must be TRUE, and Zimbra must run`,
+			),
 		);
 	}
-	if (peer.redolog === undefined) {
-		return new Refusal(
-			"peer-not-live",
-			`${local.peer} has no redo log that can be read`,
-			`on ${local.peer}: zmprov gacf zimbraRedoLogEnabled must be TRUE, and Zimbra must run`,
-		);
-	}
-	if (peer.redolog.serverId !== local.serverId) {
-		return new Refusal(
-			"server-id",
-			`the redo log here is of server ${local.serverId}, the one of ${local.peer} is of ${peer.redolog.serverId}`,
-			"these two servers are no copies of each other; a mirror begins with an initial copy: docs/runbooks.md, initial copy",
+	const { serverId } = local;
+	if (peer.redolog !== undefined && serverId !== undefined && peer.redolog.serverId !== serverId) {
+		found.push(
+			new Refusal(
+				"server-id",
+				`the redo log here is of server ${serverId}, the one of ${local.peer} is of ${peer.redolog.serverId}`,
+				"these two servers are no copies of each other; a mirror begins with an initial copy: docs/runbooks.md, initial copy",
+			),
 		);
 	}
 	const otherVersion = judgeVersions(local.peer, peer.zimbra, local.zimbra);
-	if (otherVersion !== undefined) return otherVersion;
+	if (otherVersion !== undefined) found.push(otherVersion);
 	// The peer's clock was read somewhere in between: a slow answer must not look like a wrong clock.
 	const offsetMs = Math.max(local.askedAt - peer.clock, peer.clock - local.answeredAt, 0);
 	if (offsetMs > local.clockOffsetMaxMs) {
-		return new Refusal(
-			"clock-offset",
-			`the clock of ${local.peer} is at least ${(offsetMs / 1000).toFixed(1)} s off from the one here`,
-			"set both clocks (NTP), or raise clock_offset_max in live_sync.conf",
+		found.push(
+			new Refusal(
+				"clock-offset",
+				`the clock of ${local.peer} is at least ${(offsetMs / 1000).toFixed(1)} s off from the one here`,
+				"set both clocks (NTP), or raise clock_offset_max in live_sync.conf",
+			),
 		);
 	}
-	return undefined;
+	return found;
+}
+
+/**
+ * The name under which Zimbra's programs here look for LDAP and for themselves. Where it leads to the
+ * live server, they take the LDAP of that one for their own, and change it.
+ * @param lead what the name leads to, and which of these addresses are not this machine's
+ */
+export function judgeHostName(
+	name: string,
+	address: string,
+	lead: { readonly addresses: readonly string[]; readonly foreign: readonly string[] },
+): Refusal | undefined {
+	const where =
+		lead.addresses.length === 0
+			? "leads to no address"
+			: `leads to ${lead.foreign.join(" and ")}, not to this machine`;
+	if (lead.addresses.length > 0 && lead.foreign.length === 0) return undefined;
+	return new Refusal(
+		"host-name",
+		`${name}, the name of this Zimbra (zimbra_server_hostname), ${where}: Zimbra's programs here would talk to another server's LDAP, or to none`,
+		`in /etc/hosts of this machine, in place of every other line with that name: ${address} ${name}; then getent ahosts ${name} must print ${address} alone`,
+	);
 }
 
 /** Redo log settings with which a mirror cannot be kept. */

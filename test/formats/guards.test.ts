@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import {
+	judgeHostName,
 	judgeLogPlaces,
+	judgeOwnRole,
 	judgePeer,
 	judgeRedoSettings,
 	judgeRoom,
@@ -11,12 +13,9 @@ import {
 import type { Hello } from "../../src/formats/protocol/hello.ts";
 
 const local: LocalFacts = {
-	address: "10.0.0.2",
 	peer: "10.0.0.1",
-	role: { version: 1, role: "mirror", timeline: 1, since: 0 },
 	zimbra: "Release 8.8.15",
 	serverId: "id",
-	mailboxd: undefined,
 	askedAt: 999_000,
 	answeredAt: 1_001_000,
 	clockOffsetMaxMs: 30_000,
@@ -37,28 +36,21 @@ const hello: Hello = {
 };
 
 test("invariant 7: a peer that is live, the same server and no mirror may be followed", () => {
-	assert.equal(judgePeer(local, hello), undefined);
+	assert.deepEqual(judgePeer(local, hello), []);
 });
 
 test("a peer whose mailboxd runs, and no live-syncd, is live, whatever it remembers of itself", () => {
-	assert.equal(judgePeer(local, { ...hello, role: "mirror" }), undefined);
+	assert.deepEqual(judgePeer(local, { ...hello, role: "mirror" }), []);
 });
 
 test("a slow answer is not taken for a wrong clock", () => {
 	const slow = { ...local, askedAt: 1_000_000, answeredAt: 1_100_000 };
-	assert.equal(judgePeer(slow, { ...hello, clock: 1_099_000 }), undefined);
+	assert.deepEqual(judgePeer(slow, { ...hello, clock: 1_099_000 }), []);
 });
 
 const cases: [string, Partial<LocalFacts>, Partial<Hello>, string][] = [
-	["this server is the live one", { role: { ...local.role, role: "live" } }, {}, "is-live"],
 	["the peer's mailboxd does not run", {}, { mailboxd: "stopped" }, "peer-not-live"],
 	["the peer's mailboxd is in an unknown state", {}, { mailboxd: "unknown" }, "peer-not-live"],
-	[
-		"mailboxd runs here and not there",
-		{ mailboxd: "process 7" },
-		{ mailboxd: "stopped" },
-		"is-live",
-	],
 	["the peer runs live-syncd", {}, { liveSyncd: "running" }, "both-mirrors"],
 	["the peer is about to run live-syncd", {}, { liveSyncd: "starting" }, "both-mirrors"],
 	["the peer has no redo log", {}, { redolog: undefined }, "peer-not-live"],
@@ -70,19 +62,51 @@ const cases: [string, Partial<LocalFacts>, Partial<Hello>, string][] = [
 ];
 for (const [what, ours, theirs, code] of cases) {
 	test(`invariant 7: refused where ${what}`, () => {
-		const refusal = judgePeer({ ...local, ...ours }, { ...hello, ...theirs });
+		const [refusal] = judgePeer({ ...local, ...ours }, { ...hello, ...theirs });
 		assert.equal(refusal?.code, code);
 		assert.ok((refusal?.hint.length ?? 0) > 10, "it says what to do");
 	});
 }
 
-test("invariant 7: on the live server, start never advises to start Zimbra on the mirror", () => {
-	for (const mailboxd of ["stopped", "unknown"] as const) {
-		const refusal = judgePeer({ ...local, mailboxd: "process 7" }, { ...hello, mailboxd });
-		assert.match(refusal?.message ?? "", /runs here \(process 7\): this server is the live one/);
-		assert.doesNotMatch(refusal?.hint ?? "", /zmcontrol start/);
-		assert.match(refusal?.hint ?? "", /live-syncd start on 10\.0\.0\.1/);
+test("everything that forbids to follow a peer is found at once, what could cost mail first", () => {
+	const theirs: Partial<Hello> = { mailboxd: "stopped", zimbra: "Release 9.0.0", clock: 0 };
+	const codes = judgePeer({ ...local, serverId: "other" }, { ...hello, ...theirs }).map(
+		({ code }) => code,
+	);
+	assert.deepEqual(codes, ["peer-not-live", "server-id", "zimbra-version", "clock-offset"]);
+});
+
+test("a server without an initial copy is not told that its redo log is of another server", () => {
+	assert.deepEqual(judgePeer({ ...local, serverId: undefined }, hello), []);
+});
+
+test("invariant 7: this machine alone tells that it is the live one, and never advises to start Zimbra twice", () => {
+	const role = { version: 1, role: "unknown", timeline: 1, since: 0 } as const;
+	const judge = (name: "live" | "mirror" | "unknown", mailboxd?: string) =>
+		judgeOwnRole("10.0.0.2", "10.0.0.1", { ...role, role: name }, mailboxd);
+	assert.equal(judge("unknown"), undefined);
+	assert.equal(judge("mirror"), undefined);
+	assert.equal(judge("live")?.code, "is-live");
+	const running = judge("unknown", "process 7");
+	assert.equal(running?.code, "is-live");
+	assert.match(running?.message ?? "", /mailboxd runs here \(process 7\)/);
+	assert.match(running?.hint ?? "", /live-syncd start on 10\.0\.0\.1/);
+	assert.doesNotMatch(running?.hint ?? "", /zmcontrol start/);
+});
+
+test("the host name of Zimbra must lead to this machine, and to no other", () => {
+	const judge = (addresses: string[], foreign: string[]) =>
+		judgeHostName("mail.example.net", "10.0.0.2", { addresses, foreign });
+	assert.equal(judge(["10.0.0.2"], []), undefined);
+	assert.equal(judge(["127.0.0.1", "10.0.0.2"], []), undefined);
+	for (const refusal of [judge(["10.0.0.1"], ["10.0.0.1"]), judge([], [])]) {
+		assert.equal(refusal?.code, "host-name");
+		assert.match(refusal?.hint ?? "", /: 10\.0\.0\.2 mail\.example\.net;/);
 	}
+	assert.match(judge(["10.0.0.1"], ["10.0.0.1"])?.message ?? "", /leads to 10\.0\.0\.1, not to/);
+	const mixed = judge(["10.0.0.2", "fd00::1"], ["fd00::1"]);
+	assert.match(mixed?.message ?? "", /leads to fd00::1, not to this machine/);
+	assert.match(judge([], [])?.message ?? "", /leads to no address/);
 });
 
 test("a live server that deletes or does not write its redo log cannot be mirrored", () => {

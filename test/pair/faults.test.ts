@@ -88,7 +88,7 @@ test("a host that refuses resets every connection until it is healed", async () 
 test("a disk can be small, full, larger again, and read-only, for what runs on the host", {
 	skip: canMountSmallDisk() ? false : "no user and mount namespaces here",
 }, async () => {
-	await using pair = await createPair({ started: false });
+	await using pair = await createPair({ ldap: false, started: false });
 	const { b } = pair;
 	{
 		await using disk = await SmallDisk.mount(b, "redolog", "1m");
@@ -109,7 +109,7 @@ test("a disk can be small, full, larger again, and read-only, for what runs on t
 });
 
 test("a frozen host keeps its connections and says nothing", async () => {
-	await using pair = await createPair();
+	await using pair = await createPair({ ldap: false });
 	const { a } = pair;
 	await a.mailbox.deliver({ to: ["user1@example.net"] });
 	a.freeze();

@@ -33,7 +33,8 @@ export const defaultSettings: Readonly<Record<string, string>> = {
 	zimbraRedoLogRolloverHardMaxFileSizeKB: "4194304",
 };
 
-export const serverName = "mail.example.net";
+/** A name that leads to this machine wherever the tests run, as that of a real server leads to itself. */
+export const serverName = "localhost";
 export const mailOf = (number: number): string => `user${number}@example.net`;
 
 /** Makes a host what it is after the installation of Zimbra, stopped. */

@@ -27,7 +27,7 @@ const temporaries = (host: Host): string[] =>
 	readdirSync(host.path("redolog")).filter((name) => name.startsWith("~tmp"));
 
 test("mail to several recipients is one blob, committed first, and a link for each", async () => {
-	await using pair = await createPair();
+	await using pair = await createPair({ ldap: false });
 	const { mailbox } = pair.a;
 	for (const user of users) await mailbox.deliver({ to: [user] });
 	await mailbox.rollover();
@@ -43,7 +43,7 @@ test("mail to several recipients is one blob, committed first, and a link for ea
 });
 
 test("an operation that fails is logged as aborted and leaves nothing in the store", async () => {
-	await using pair = await createPair();
+	await using pair = await createPair({ ldap: false });
 	const { mailbox } = pair.a;
 	await mailbox.deliver({ to: [user1] });
 	const before = await pair.a.dumpStore();
@@ -54,7 +54,7 @@ test("an operation that fails is logged as aborted and leaves nothing in the sto
 });
 
 test("a rollover keeps the file, logs open operations again and names them in a checkpoint", async () => {
-	await using pair = await createPair();
+	await using pair = await createPair({ ldap: false });
 	const { mailbox } = pair.a;
 	await mailbox.deliver({ to: users });
 	const open = [
@@ -88,7 +88,7 @@ const rolloverStates = [
 ];
 for (const { at, current, open, temporary, archived } of rolloverStates)
 	test(`a death in a rollover (${at}) leaves what it leaves, and the next start goes on`, async () => {
-		await using pair = await createPair();
+		await using pair = await createPair({ ldap: false });
 		const { a } = pair;
 		await a.mailbox.deliver({ to: users });
 		const transaction = await a.mailbox.begin({ to: [user1] });
@@ -118,7 +118,7 @@ for (const { at, current, open, temporary, archived } of rolloverStates)
 	});
 
 test("a death inside of a record leaves half a record, which the next start cuts off", async () => {
-	await using pair = await createPair();
+	await using pair = await createPair({ ldap: false });
 	const { a } = pair;
 	await a.mailbox.deliver({ to: users });
 	const good = statSync(a.path("redolog/redo.log")).size;
@@ -133,7 +133,7 @@ test("a death inside of a record leaves half a record, which the next start cuts
 });
 
 test("a start soon after the last commit carries the last seconds out again, and a copy loses its file", async () => {
-	await using pair = await createPair();
+	await using pair = await createPair({ ldap: false });
 	const { a } = pair;
 	const [, mail] = await a.mailbox.deliver({ to: [user1] });
 	await a.mailbox.copy(user1, [mail?.item ?? 0], 5);
@@ -153,7 +153,7 @@ test("a start soon after the last commit carries the last seconds out again, and
 });
 
 test("a clean stop rolls over and leaves an empty closed log of the next sequence", async () => {
-	await using pair = await createPair();
+	await using pair = await createPair({ ldap: false });
 	await pair.a.mailbox.deliver({ to: [user1] });
 	await pair.a.stopZimbra();
 	const { open, length, sequence } = headerOf(pair.a.path("redolog/redo.log"));
@@ -161,7 +161,7 @@ test("a clean stop rolls over and leaves an empty closed log of the next sequenc
 });
 
 test("without a redo.log the next start begins at sequence 0 again", async () => {
-	await using pair = await createPair();
+	await using pair = await createPair({ ldap: false });
 	const { a } = pair;
 	await a.mailbox.deliver({ to: [user1] });
 	await a.stopZimbra();
@@ -172,6 +172,7 @@ test("without a redo.log the next start begins at sequence 0 again", async () =>
 
 test("with Zimbra's own default the log is deleted at rollover", async () => {
 	await using pair = await createPair({
+		ldap: false,
 		zimbraSettings: { zimbraRedoLogDeleteOnRollover: "TRUE" },
 	});
 	await pair.a.mailbox.deliver({ to: [user1] });
@@ -182,6 +183,7 @@ test("with Zimbra's own default the log is deleted at rollover", async () => {
 
 test("a log rolls over by size, when something is logged", async () => {
 	await using pair = await createPair({
+		ldap: false,
 		zimbraSettings: {
 			zimbraRedoLogRolloverFileSizeKB: "20",
 			zimbraRedoLogRolloverMinFileAge: "0",
@@ -192,7 +194,7 @@ test("a log rolls over by size, when something is logged", async () => {
 });
 
 test("a crash of the database loses what it committed since it last wrote its log", async () => {
-	await using pair = await createPair();
+	await using pair = await createPair({ ldap: false });
 	const { a } = pair;
 	await a.mustRun("mysql", "-e", "SET GLOBAL innodb_flush_log_at_timeout = 600");
 	await a.mailbox.deliver({ to: [user1] });
@@ -204,7 +206,7 @@ test("a crash of the database loses what it committed since it last wrote its lo
 });
 
 test("what was acknowledged is in the log, whenever the host dies", async () => {
-	await using pair = await createPair();
+	await using pair = await createPair({ ldap: false });
 	const { a } = pair;
 	await a.mailbox.deliver({ to: users });
 	const deliveries = Array.from({ length: 200 }, (_, i) =>
@@ -220,7 +222,7 @@ test("what was acknowledged is in the log, whenever the host dies", async () => 
 });
 
 test("the product's walker finds the same records in the pair's logs as the pair's reader", async () => {
-	await using pair = await createPair();
+	await using pair = await createPair({ ldap: false });
 	const { mailbox } = pair.a;
 	const [, first] = await mailbox.deliver({ to: users, size: 3000, rolloverBefore: 2 });
 	await mailbox.createFolder(user1, "Projects");

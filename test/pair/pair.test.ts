@@ -18,7 +18,7 @@ const ssh = (from: Host, to: Host, port: number, ...command: string[]) =>
 	);
 
 test("a host's sshd starts the forced command, whatever the client asks for", async () => {
-	await using pair = await createPair({ started: false });
+	await using pair = await createPair({ ldap: false, started: false });
 	const { a, b } = pair;
 	writeFileSync(
 		a.path("live_sync/sync_commands"),
@@ -30,7 +30,7 @@ test("a host's sshd starts the forced command, whatever the client asks for", as
 });
 
 test("a host whose key is not the known one is refused by the other's ssh", async () => {
-	await using pair = await createPair({ started: false });
+	await using pair = await createPair({ ldap: false, started: false });
 	const { a, b } = pair;
 	writeFileSync(
 		b.path("live_sync/known_hosts"),
@@ -42,7 +42,7 @@ test("a host whose key is not the known one is refused by the other's ssh", asyn
 });
 
 test("every process of a host is found, those of a session of sshd too", async () => {
-	await using pair = await createPair({ started: false });
+	await using pair = await createPair({ ldap: false, started: false });
 	const { a, b } = pair;
 	assert.deepEqual(a.strayProcesses(), []);
 	writeFileSync(a.path("live_sync/sync_commands"), "#!/bin/sh\nenv -i sleep 1000\n");
@@ -63,7 +63,7 @@ test("every process of a host is found, those of a session of sshd too", async (
 });
 
 test("a pair that is disposed leaves no process and no file", async () => {
-	const pair = await createPair();
+	const pair = await createPair({ ldap: false });
 	assert.ok(pair.a.processes().length > 3, "sshd, ldap, mysql and mailboxd run");
 	await pair.dispose();
 	assert.deepEqual(processesOf(pair.a, pair.b), []);
@@ -74,7 +74,7 @@ for (const name of ["SIGKILL", "SIGINT", "SIGTERM"] as const)
 	test(`a test that ends by ${name} leaves no process and no file of its pair`, async () => {
 		const script = `
 			import { createPair } from ${JSON.stringify(import.meta.resolve("./pair.ts"))};
-			const pair = await createPair();
+			const pair = await createPair({ ldap: false });
 			console.log(JSON.stringify([pair.directory, pair.a.marker, pair.b.marker]));
 			setInterval(() => {}, 1000);`;
 		const child = spawn(process.execPath, ["--input-type=module", "--eval", script], {
@@ -92,7 +92,11 @@ for (const name of ["SIGKILL", "SIGINT", "SIGTERM"] as const)
 	});
 
 test("the two hosts know each other by address and port", async () => {
-	await using pair = await createPair({ started: false, settings: { replay_interval: "5s" } });
+	await using pair = await createPair({
+		ldap: false,
+		started: false,
+		settings: { replay_interval: "5s" },
+	});
 	const conf = readFileSync(pair.b.confFile, "utf8");
 	assert.match(conf, /^local="server2"$/m);
 	assert.match(conf, new RegExp(`^ssh_port="${pair.a.sshd.port}"$`, "m"));

@@ -21,7 +21,7 @@ export type PairOptions = {
 	readonly program?: "source" | "dist";
 	/** which accounts there are, or how many; 3 unless told */
 	readonly accounts?: number | readonly Account[];
-	/** false (as when not told): no slapd, only a process of that name; true: as Zimbra ships it */
+	/** true (as when not told): slapd as Zimbra ships it; false: only a process of that name, and no LDAP path */
 	readonly ldap?: boolean | LdapOptions;
 	/** `foss` unless told; `network` has zmschedulebackup */
 	readonly edition?: "foss" | "network";
@@ -129,7 +129,7 @@ export async function createPair(options: PairOptions = {}): Promise<Pair> {
 		writeConf(b, { host: a, port: ports.toA }, options.settings ?? {});
 		install(a, {
 			accounts: options.accounts ?? 3,
-			ldap: options.ldap === true ? { writemap: true } : (options.ldap ?? false),
+			ldap: options.ldap === undefined || options.ldap === true ? { writemap: true } : options.ldap,
 			edition: options.edition ?? "foss",
 			zimbraSettings: options.zimbraSettings ?? {},
 		});

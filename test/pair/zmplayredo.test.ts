@@ -38,7 +38,7 @@ const mailboxLog = (host: Host): string =>
 const replay = (host: Host, ...words: string[]) => host.run("zmplayredo", ...words);
 
 test("all logs once, in order: the two stores are equal message by message", async () => {
-	await using pair = await createPair();
+	await using pair = await createPair({ ldap: false });
 	const logs = await withLogs(pair, async (mailbox) => {
 		const [, first] = await mailbox.deliver({ to: [user1] });
 		await mailbox.deliver({ to: users, size: 20_000 });
@@ -67,7 +67,7 @@ test("all logs once, in order: the two stores are equal message by message", asy
 });
 
 test("a link whose blob is in an earlier run is lost, with exit 0", async () => {
-	await using pair = await createPair();
+	await using pair = await createPair({ ldap: false });
 	const logs = await withLogs(pair, async (mailbox) => {
 		for (const user of users) await mailbox.deliver({ to: [user] });
 		await mailbox.deliver({ to: users, rolloverBefore: 1 });
@@ -79,7 +79,7 @@ test("a link whose blob is in an earlier run is lost, with exit 0", async () => 
 });
 
 test("the same two logs in one run lose nothing", async () => {
-	await using pair = await createPair();
+	await using pair = await createPair({ ldap: false });
 	const logs = await withLogs(pair, async (mailbox) => {
 		await mailbox.deliver({ to: users, rolloverBefore: 1 });
 	});
@@ -88,7 +88,7 @@ test("the same two logs in one run lose nothing", async () => {
 });
 
 test("a log executed twice: a copy loses its file, a folder's mark hits later mail", async () => {
-	await using pair = await createPair();
+	await using pair = await createPair({ ldap: false });
 	await withLogs(pair, async (mailbox) => {
 		const [, first] = await mailbox.deliver({ to: [user1] });
 		await mailbox.copy(user1, [first?.item ?? 0], 5);
@@ -104,7 +104,7 @@ test("a log executed twice: a copy loses its file, a folder's mark hits later ma
 });
 
 test("an old log replayed alone brings deleted mail back", async () => {
-	await using pair = await createPair();
+	await using pair = await createPair({ ldap: false });
 	const [first = ""] = await withLogs(pair, async (mailbox) => {
 		const [, mail] = await mailbox.deliver({ to: [user1] });
 		await mailbox.rollover();
@@ -117,7 +117,7 @@ test("an old log replayed alone brings deleted mail back", async () => {
 });
 
 test("an operation whose number Zimbra does not know drops the rest of that file, with exit 0", async () => {
-	await using pair = await createPair();
+	await using pair = await createPair({ ldap: false });
 	const [first = ""] = await withLogs(pair, async (mailbox) => {
 		for (const user of users) await mailbox.deliver({ to: [user] });
 		await mailbox.rollover();
@@ -139,7 +139,7 @@ test("an operation whose number Zimbra does not know drops the rest of that file
 });
 
 test("a torn archive in the middle loses its tail, with exit 0 even with --stopOnError", async () => {
-	await using pair = await createPair();
+	await using pair = await createPair({ ldap: false });
 	const [first = ""] = await withLogs(pair, async (mailbox) => {
 		for (const user of users) await mailbox.deliver({ to: [user] });
 		await mailbox.deliver({ to: [user1], size: 5000 });
@@ -153,7 +153,7 @@ test("a torn archive in the middle loses its tail, with exit 0 even with --stopO
 });
 
 test("bad bytes are skipped up to the next ZMREDO, even one in a mail", async () => {
-	await using pair = await createPair();
+	await using pair = await createPair({ ldap: false });
 	const [first = ""] = await withLogs(pair, async (mailbox) => {
 		for (const user of users) await mailbox.deliver({ to: [user] });
 	});
@@ -165,7 +165,7 @@ test("bad bytes are skipped up to the next ZMREDO, even one in a mail", async ()
 });
 
 test("any listed file under 512 bytes ends the run with 1 before anything is executed", async () => {
-	await using pair = await createPair();
+	await using pair = await createPair({ ldap: false });
 	const logs = await withLogs(pair, (mailbox) => mailbox.deliver({ to: [user1] }));
 	truncateSync(emptyLog(pair.b), 500);
 	assert.equal((await replay(pair.b)).code, 1);
@@ -174,7 +174,7 @@ test("any listed file under 512 bytes ends the run with 1 before anything is exe
 });
 
 test("it refuses while mailboxd runs, with a pid file, a bad option, or a missing file", async () => {
-	await using pair = await createPair();
+	await using pair = await createPair({ ldap: false });
 	const { a, b } = pair;
 	assert.match((await replay(a)).stdout, /mailboxd still running/);
 	const [log = ""] = await withLogs(pair, (mailbox) => mailbox.deliver({ to: [user1] }));
@@ -191,7 +191,7 @@ test("it refuses while mailboxd runs, with a pid file, a bad option, or a missin
 });
 
 test("without LDAP it ends with 1, without the database it waits for ever", async () => {
-	await using pair = await createPair();
+	await using pair = await createPair({ ldap: false });
 	const { b } = pair;
 	await withLogs(pair, (mailbox) => mailbox.deliver({ to: [user1] }));
 	await b.mustRun("ldap", "stop");
@@ -207,7 +207,7 @@ test("without LDAP it ends with 1, without the database it waits for ever", asyn
 });
 
 test("mail for an account that is not in LDAP is skipped for good, with exit 0", async () => {
-	await using pair = await createPair();
+	await using pair = await createPair({ ldap: false });
 	await withLogs(pair, async (mailbox) => {
 		await pair.a.createAccount("new@example.net");
 		await mailbox.deliver({ to: ["new@example.net"] });
@@ -219,7 +219,7 @@ test("mail for an account that is not in LDAP is skipped for good, with exit 0",
 });
 
 test("an account with another mailbox id is mapped, for this run only", async () => {
-	await using pair = await createPair();
+	await using pair = await createPair({ ldap: false });
 	const { b } = pair;
 	const logs = await withLogs(pair, async (mailbox) => {
 		await mailbox.deliver({ to: [user1] });
@@ -247,7 +247,7 @@ test("an account with another mailbox id is mapped, for this run only", async ()
 });
 
 test("with --stopOnError an error in a player thread near the end still exits 0, in one thread it exits 1", async () => {
-	await using pair = await createPair();
+	await using pair = await createPair({ ldap: false });
 	await withLogs(pair, (mailbox) => mailbox.deliver({ to: [user1] }));
 	pair.b.replayFaults({ failOpcode: op.createMessage });
 	assert.equal((await replay(pair.b, "--stopOnError")).code, 0);
@@ -257,7 +257,7 @@ test("with --stopOnError an error in a player thread near the end still exits 0,
 });
 
 test("killed in the middle, it has executed a part, and only its shell removes the pid file", async () => {
-	await using pair = await createPair();
+	await using pair = await createPair({ ldap: false });
 	const { b } = pair;
 	await withLogs(pair, async (mailbox) => {
 		for (const user of users) await mailbox.deliver({ to: [user] });
@@ -272,7 +272,7 @@ test("killed in the middle, it has executed a part, and only its shell removes t
 });
 
 test("killing the command leaves the player running", async () => {
-	await using pair = await createPair();
+	await using pair = await createPair({ ldap: false });
 	const { b } = pair;
 	await withLogs(pair, (mailbox) => mailbox.deliver({ to: users }));
 	b.replayFaults({ hangAfter: 2 });
@@ -287,7 +287,7 @@ test("killing the command leaves the player running", async () => {
 });
 
 test("only the logs that are asked for are played, by name for archives and by header for redo.log", async () => {
-	await using pair = await createPair();
+	await using pair = await createPair({ ldap: false });
 	await withLogs(pair, async (mailbox) => {
 		for (const user of users) {
 			await mailbox.deliver({ to: [user] });
@@ -310,7 +310,7 @@ test("logs of Zimbra's own classes give the messages that their writer was told 
 		mail: mailOf(number),
 		name: `user${number}`,
 	}));
-	await using pair = await createPair({ accounts, started: false });
+	await using pair = await createPair({ ldap: false, accounts, started: false });
 	const { b } = pair;
 	cpSync(samples, b.path("redolog"), { recursive: true });
 	await b.mustRun("ldap", "start");

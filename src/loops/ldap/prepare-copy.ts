@@ -28,6 +28,8 @@ export type CopyParts = {
 	readonly link: SshLink;
 	readonly watch: LiveWatch;
 	readonly signal: AbortSignal;
+	/** where the copy is made, if not where it is put in use from */
+	readonly places?: LdapPlaces;
 };
 
 export type CopyPhase = "pulling" | "checking";
@@ -58,7 +60,7 @@ export async function prepareCopy(
 ): Promise<CheckedCopy> {
 	const { config, signal } = parts;
 	const run = forRound(config, makeRun(config.settings));
-	const places = await findPlaces(config);
+	const places = parts.places ?? (await findPlaces(config));
 	// What a round before has left counts against the room for this one.
 	await rm(places.next, { recursive: true, force: true });
 	await rm(places.discarded, { recursive: true, force: true });

@@ -10,21 +10,25 @@ import {
 import { askAbout, findDifference, ownHistory } from "../../loops/redo/receiver/ask.ts";
 import { type OpenStream, openStream } from "../../loops/redo/receiver/live-stream.ts";
 import { inspectLocalLog, type LocalLog } from "../../loops/redo/receiver/local-log.ts";
+import { cleanEnd } from "../../loops/redo/replayer/initial-position.ts";
 import type { Logger } from "../../services/log/logger.ts";
 import type { PeerConfig } from "../../services/peer-config.ts";
 
+/** What is done about history of our own, beside describing it; `look` changes nothing at all. */
+export type OwnHistory = "look" | "refuse" | "set aside";
+
 /**
  * Whether the live server's history contains ours: asks for the stream, looks at the answer, takes
- * nothing of it. History of our own is described, and with `setAside` put aside.
+ * nothing of it. Undefined where it does once this server follows from its own end, as `start` has it.
  * Throws a Refusal: divergence, log-altered, archive-gone, history-ends, no-initial-copy.
  */
 export async function checkHistory(
 	config: PeerConfig,
 	role: Role,
-	setAside: boolean,
+	own: OwnHistory,
 	log: Logger,
 	signal: AbortSignal,
-): Promise<LocalLog> {
+): Promise<LocalLog | undefined> {
 	const { timeline } = role;
 	const open: OpenStream = (...asked) => openStream(config, log, ...asked);
 	const asking = { config, log, signal, open };
@@ -49,18 +53,22 @@ export async function checkHistory(
 		return await contained();
 	} catch (error) {
 		if (!(error instanceof Refusal) || !ownHistoryCodes.has(error.code)) throw error;
-		const own = await findOwnHistory(asking, timeline);
-		const what = describeOwnHistory(own);
+		const found = await findOwnHistory(asking, timeline);
+		const what = describeOwnHistory(found);
 		// Zimbra was live here since this server was a mirror, and its roles change back.
-		if (isContained(own) && role.role !== "mirror") {
+		if (isContained(found) && role.role !== "mirror") {
+			if (own === "look") {
+				await cleanEnd(config.zimbra, timeline);
+				return undefined;
+			}
 			await adoptAsCopy(config, timeline);
 			log.info({ what }, "this server was live since it was a mirror; it follows from its own end");
 			return await contained();
 		}
-		if (!setAside) throw new Refusal(error.code, `${error.message}; ${what}`, error.hint);
-		const directory = await setAsideOwnHistory(config, own);
+		if (own !== "set aside") throw new Refusal(error.code, `${error.message}; ${what}`, error.hint);
+		const directory = await setAsideOwnHistory(config, found);
 		log.warn(
-			{ directory, operations: own.operations },
+			{ directory, operations: found.operations },
 			`history of our own was put aside: ${what}`,
 		);
 		process.stdout.write(`History of our own was put aside in ${directory}: ${what}\n`);

@@ -9,25 +9,27 @@ import { processesRunning } from "../../services/process-table.ts";
 import { ownIdentity, type ProcessIdentity } from "../../services/processes.ts";
 import { ownCommand } from "../../services/self.ts";
 import { version } from "../../version.ts";
+import { unitExitCode } from "./exit-code.ts";
 import { makeDirectories } from "./setting-up.ts";
 
-export type LoopName = "redo" | "ldap";
+export const loopNames = ["redo", "ldap"] as const;
+export type LoopName = (typeof loopNames)[number];
 
-/** The log goes to the terminal. */
+/** The log goes to the terminal too. */
 export const terminalOption = "--terminal";
 
 /**
- * One of the two loops, in this process, until it is told to end. Where it logs is the log file, or
- * the terminal for the foreground.
+ * One of the two loops, in this process, until it is told to end.
+ * @param terminal whether it is a child of the foreground: its log goes to the terminal too, and its exit
+ * code tells whether to start it again is of any use
  */
 export async function runLoop(
 	name: LoopName,
 	config: PeerConfig,
-	logTo: "file" | "terminal",
+	terminal: boolean,
 ): Promise<number> {
 	await makeDirectories(config);
-	const file = logTo === "file" ? config.base.log : "terminal";
-	const log = (await makeLogger(file, config.settings)).child({ loop: name });
+	const log = (await makeLogger(config.base.log, config.settings, terminal)).child({ loop: name });
 	const pidFile = pidFileOf(config, name);
 	const other = await readPidFile(pidFile);
 	if (other !== undefined && other.pid !== process.pid) {
@@ -47,7 +49,7 @@ export async function runLoop(
 	} catch (error) {
 		const hint = error instanceof Refusal ? error.hint : undefined;
 		log.error({ reason: describe(error), hint }, "loop withdraws");
-		return 1;
+		return terminal ? unitExitCode(error) : 1;
 	} finally {
 		await removePidFile(pidFile);
 	}
@@ -87,6 +89,11 @@ export async function findLoops(config: Config, name: LoopName): Promise<Process
 		.flatMap(processesRunning)
 		.filter(({ pid }) => pid !== named?.pid);
 	return [...(named === undefined ? [] : [named]), ...unnamed];
+}
+
+/** {@link findLoops} of both. */
+export async function runningLoops(config: Config): Promise<Record<LoopName, ProcessIdentity[]>> {
+	return { redo: await findLoops(config, "redo"), ldap: await findLoops(config, "ldap") };
 }
 
 /** A stop file of an earlier stop would end the loops at once. */

@@ -1,4 +1,4 @@
-import { Command, CommanderError } from "commander";
+import { Command, CommanderError, Option } from "commander";
 import { knowPeer } from "../../services/peer-config.ts";
 import { version } from "../../version.ts";
 import { configure } from "./setting-up.ts";
@@ -8,7 +8,7 @@ export async function runProgram(argv: readonly string[]): Promise<number> {
 	let code = 0;
 	const program = new Command("live-syncd")
 		.description(
-			"Keeps this server a warm standby of a live Zimbra server: follows its redo log and its LDAP directory.\nWithout a command both loops run in the foreground, with the log on the terminal.",
+			"Keeps this server a warm standby of a live Zimbra server: follows its redo log and its LDAP directory.\nWithout a command both loops run in the foreground, with the log on the terminal too.",
 		)
 		.version(version)
 		.option("--config <file>", "live_sync.conf to use; its directory is the base directory")
@@ -25,7 +25,7 @@ export async function runProgram(argv: readonly string[]): Promise<number> {
 		const [unknown] = program.args;
 		if (unknown !== undefined) program.error(`error: unknown command '${unknown}'`);
 		const { foreground } = await import("./foreground.ts");
-		code = await foreground(await peerConfig());
+		code = await foreground(peerConfig);
 	});
 	program
 		.command("start")
@@ -34,7 +34,18 @@ export async function runProgram(argv: readonly string[]): Promise<number> {
 			"--set-aside-own-history",
 			"put aside what the local redo log has and the live one has not, and follow from where they part",
 		)
-		.action(async (options: { setAsideOwnHistory?: boolean }) => {
+		.addOption(
+			new Option(
+				"--check",
+				"change nothing, and tell everything for which a start would be refused; also before the initial copy",
+			).conflicts("setAsideOwnHistory"),
+		)
+		.action(async (options: { setAsideOwnHistory?: boolean; check?: boolean }) => {
+			if (options.check === true) {
+				const { checkStart } = await import("./start-check.ts");
+				code = await checkStart(await peerConfig());
+				return;
+			}
 			const { start } = await import("./start.ts");
 			code = await start(await peerConfig(), options);
 		});
@@ -68,11 +79,7 @@ export async function runProgram(argv: readonly string[]): Promise<number> {
 		.action(async (name: string, options: { terminal?: boolean }) => {
 			const { runLoop } = await import("./loop.ts");
 			if (name !== "redo" && name !== "ldap") throw new Error(`there is no loop ${name}`);
-			code = await runLoop(
-				name,
-				await peerConfig(),
-				options.terminal === true ? "terminal" : "file",
-			);
+			code = await runLoop(name, await peerConfig(), options.terminal ?? false);
 		});
 
 	// Only now, since commands take this over: a word too many is a mistake in all of them.

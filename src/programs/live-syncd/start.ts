@@ -1,47 +1,46 @@
 import { rm } from "node:fs/promises";
-import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe, Refusal } from "../../errors.ts";
-import {
-	judgeLogPlaces,
-	judgePeer,
-	judgeRedoSettings,
-	judgeServers,
-} from "../../formats/guards.ts";
-import type { ZimbraSettings } from "../../formats/protocol/zimbra-settings.ts";
-import type { Role } from "../../formats/role.ts";
 import type { LdapState, RedoState } from "../../formats/state.ts";
 import type { LocalLog } from "../../loops/redo/receiver/local-log.ts";
 import { establishReplayed } from "../../loops/redo/replayer/position.ts";
-import { deadline } from "../../services/clock.ts";
 import type { Config } from "../../services/config.ts";
 import { failPoint } from "../../services/fail-point.ts";
-import { findScriptOf2011 } from "../../services/live-syncd-here.ts";
 import { type Logger, makeLogger } from "../../services/log/logger.ts";
 import type { PeerConfig } from "../../services/peer-config.ts";
 import { writePidFile } from "../../services/pid-file.ts";
 import { isAlive, type ProcessIdentity } from "../../services/processes.ts";
 import { readPublished } from "../../services/publish.ts";
-import { listArchive, openLog } from "../../services/redolog/open-log.ts";
 import { announceIntent, readRole, withdrawIntent, writeRole } from "../../services/role.ts";
-import { lackOfRoom } from "../../services/room.ts";
-import { makeRun } from "../../services/run.ts";
 import { startDaemon } from "../../services/self.ts";
-import { makeMailboxd } from "../../services/zimbra/mailboxd.ts";
-import { zimbraVersion } from "../../services/zimbra/version.ts";
-import { checkHistory } from "./check-history.ts";
-import { clearStopFile, findLoops, type LoopName, loopCommand, pidFileOf } from "./loop.ts";
-import { askHello, askSettings } from "./peer.ts";
+import { type Examination, examineHere, examineThere } from "./examine.ts";
+import {
+	clearStopFile,
+	type LoopName,
+	loopCommand,
+	loopNames,
+	pidFileOf,
+	runningLoops,
+} from "./loop.ts";
+import { proveLdap } from "./prove-ldap.ts";
 import { makeDirectories } from "./setting-up.ts";
 import { takeTurn } from "./turn.ts";
 
 export type StartOptions = { readonly setAsideOwnHistory?: boolean };
 
+/** Somebody told `start` to end, and it has ended what it had begun. */
+export class Interrupted extends Error {
+	readonly by: NodeJS.Signals;
+
+	constructor(by: NodeJS.Signals) {
+		super(`ended by ${by}: nothing was started`);
+		this.by = by;
+	}
+}
+
 const upMs = 30_000;
 /** Longer than it takes to find that a holder of the turn is dead, and to take it over. */
 const turnMs = 2000;
-/** Either server may have to read a redo log of 4 GiB first, from a slow disk. A silent link ends sooner. */
-const historyMs = 30 * 60_000;
 
 /** `live-syncd start`: returns when both loops are up, or says why not, having changed nothing. */
 export async function start(config: PeerConfig, options: StartOptions): Promise<number> {
@@ -69,71 +68,84 @@ async function clearLastLife(config: Config, loops: readonly LoopName[]): Promis
 }
 
 /**
- * Looks at everything that must hold before the first byte is written here, then has the loops
- * started that do not run yet, each with its pid file, so that nobody starts or misses one meanwhile.
+ * Looks at everything that must hold before the first byte is written here, proves the way of both the
+ * redo log and LDAP, then has the loops started that do not run yet, each with its pid file, so that
+ * nobody starts or misses one meanwhile.
+ * @param takeOver told of loops that run already, to end them gently: all are started then
  * Throws a Refusal where this server must not become a mirror of that peer.
  */
 export async function becomeMirror(
 	config: PeerConfig,
 	options: StartOptions,
 	startLoops: (missing: readonly LoopName[]) => Promise<void>,
+	takeOver?: (running: readonly ProcessIdentity[]) => Promise<void>,
 ): Promise<void> {
 	await makeDirectories(config);
-	const { base } = config;
-	const log = (await makeLogger(base.log, config.settings)).child({ program: "start" });
+	const log = (await makeLogger(config.base.log, config.settings)).child({ program: "start" });
 	await using _turn = await takeTurn(config, "start", turnMs, log);
-	const missing: LoopName[] = [];
-	for (const name of ["redo", "ldap"] as const) {
-		if ((await findLoops(config, name)).length === 0) missing.push(name);
-	}
-	if (missing.length === 0) {
+	const running = await runningLoops(config);
+	const missing = loopNames.filter((name) => running[name].length === 0);
+	if (missing.length === 0 && takeOver === undefined) {
 		process.stdout.write("Process already running\n");
 		return;
 	}
 	const startMissing = async () => {
-		await clearLastLife(config, missing);
+		await takeOver?.(Object.values(running).flat());
+		const loops = takeOver === undefined ? missing : loopNames;
+		await clearLastLife(config, loops);
 		failPoint("start:before-loops");
-		await startLoops(missing);
+		await startLoops(loops);
 	};
-	// The redo loop follows, so every guard has been passed; and its log changes while one looks.
-	if (!missing.includes("redo")) return await startMissing();
-	await refuseBesideScriptOf2011(config);
-	// Published before the peer is asked: of two servers that start at once, both then refuse.
-	await announceIntent(base.role);
+	// Who is told to end while guards are passed ends what they have started, too.
+	const interruption = new Interruption();
 	try {
-		await passGuards(config, options, log);
+		if (missing.length > 0) await passGuards(config, options, missing, log, interruption);
+		interruption.over();
 		await startMissing();
 	} finally {
-		await withdrawIntent(base.role);
+		if (missing.includes("redo")) await withdrawIntent(config.base.role);
+		interruption.over();
 	}
 }
 
-/** Both would write the same redo log. A look is repeated: a script that only ends is not in the way. */
-async function refuseBesideScriptOf2011(config: Config): Promise<void> {
-	const found = findScriptOf2011(config);
-	if (found === undefined) return;
-	await sleep(1000);
-	if (findScriptOf2011(config) !== found) return;
-	throw new Refusal(
-		"both-mirrors",
-		`the live_syncd script of 2011 runs on this server, process ${found}`,
-		`end it with its own stop or kill, or: kill ${found}; then start again`,
-	);
-}
-
-async function passGuards(config: PeerConfig, options: StartOptions, log: Logger): Promise<void> {
+async function passGuards(
+	config: PeerConfig,
+	options: StartOptions,
+	loops: readonly LoopName[],
+	log: Logger,
+	{ signal }: Interruption,
+): Promise<void> {
 	const { base } = config;
+	const tell = (line: string) => process.stdout.write(`${line}\n`);
+	const examination: Examination = {
+		...{ config, log, signal, loops },
+		ownHistory: options.setAsideOwnHistory === true ? "set aside" : "refuse",
+		demand: async (guard) => await guard(),
+		warn(message, hint) {
+			log.warn({ hint }, message);
+			process.stderr.write(`Warning: ${message}\n${hint === undefined ? "" : `  try: ${hint}\n`}`);
+		},
+	};
 	try {
-		const local = await checkGuards(config, options, log);
-		await establishReplayed(config, local.identity.timeline);
+		const here = await examineHere(examination);
+		let local: LocalLog | undefined;
+		// A redo loop that runs follows, so that every guard of it was passed; and its log changes.
+		if (loops.includes("redo")) {
+			// Published before the peer is asked: of two servers that start at once, both then refuse.
+			await announceIntent(base.role);
+			({ local } = await examineThere(examination, here));
+		}
+		if (loops.includes("ldap")) {
+			await proveLdap({ config, log, signal, scratch: false, copied: true, tell });
+		}
+		signal.throwIfAborted();
+		if (local === undefined) return;
+		const { timeline } = local.identity;
+		await establishReplayed(config, timeline);
 		const role = await readRole(base.role);
-		await writeRole(base.role, {
-			...role,
-			role: "mirror",
-			timeline: local.identity.timeline,
-			local: config.localAddress,
-			since: role.role === "mirror" ? role.since : Date.now(),
-		});
+		const since = role.role === "mirror" ? role.since : Date.now();
+		const known = { ...role, local: config.localAddress };
+		await writeRole(base.role, { ...known, role: "mirror", timeline, since });
 	} catch (error) {
 		const { code, hint } = error instanceof Refusal ? error : {};
 		log.error({ code, reason: describe(error), hint }, "start refused");
@@ -141,93 +153,22 @@ async function passGuards(config: PeerConfig, options: StartOptions, log: Logger
 	}
 }
 
-async function checkGuards(
-	config: PeerConfig,
-	options: StartOptions,
-	log: Logger,
-): Promise<LocalLog> {
-	const { base, settings, remoteAddress } = config;
-	const signal = deadline(
-		2 * (settings.connect_timeout + settings.command_timeout),
-		`${remoteAddress} did not answer all questions of start (connect_timeout, command_timeout)`,
-	);
-	const role = await readRole(base.role);
-	const mailboxd = await makeMailboxd({ run: makeRun(settings), config }).process();
-	const askedAt = Date.now();
-	const hello = await askHello(config, signal);
-	const answeredAt = Date.now();
-	const serverId = await localServerId(config);
-	const facts = {
-		address: config.localAddress,
-		peer: remoteAddress,
-		role,
-		zimbra: await zimbraVersion(config),
-		serverId,
-		mailboxd: mailboxd && `process ${mailboxd.pid}`,
-		askedAt,
-		answeredAt,
-		clockOffsetMaxMs: settings.clock_offset_max,
-	};
-	const refusal =
-		judgePeer(facts, hello) ??
-		judgeSettings(config, await askSettings(config, signal)) ??
-		(mailboxd === undefined ? undefined : bothLive(config, mailboxd));
-	if (refusal !== undefined) throw refusal;
-	await checkRoom(config, role, log);
-	const setAside = options.setAsideOwnHistory === true;
-	const compared = deadline(
-		historyMs,
-		`the redo logs of this server and ${remoteAddress} could not be compared: a disk is too slow`,
-	);
-	return await checkHistory(config, role, setAside, log, compared);
-}
+/** The wish to end, while there is no loop that it would have to end. */
+class Interruption {
+	readonly #told = new AbortController();
+	readonly signal = this.#told.signal;
+	readonly #signals = ["SIGTERM", "SIGINT", "SIGHUP"] as const;
+	readonly #end = (name: NodeJS.Signals) => this.#told.abort(new Interrupted(name));
 
-const judgeSettings = (
-	{ remoteAddress: peer, zimbra }: PeerConfig,
-	{ redo, otherStores }: ZimbraSettings,
-): Refusal | undefined =>
-	judgeServers(peer, otherStores) ??
-	judgeRedoSettings(peer, redo) ??
-	judgeLogPlaces(peer, zimbra.home, redo);
-
-/**
- * Refuses a new mirror on a disk that is all but full. One that has followed before goes on: the redo
- * log is received to the last byte, and a standby that stays down after a reboot is the greater harm.
- */
-async function checkRoom(config: Config, { role }: Role, log: Logger): Promise<void> {
-	const lack = await lackOfRoom(config);
-	if (lack === undefined) return;
-	if (role !== "mirror") throw lack;
-	log.warn({ code: lack.code, hint: lack.hint }, lack.message);
-	process.stderr.write(`Warning: ${lack.message}\n  try: ${lack.hint}\n`);
-}
-
-/** The server id in whatever redo log is here: the current one, or the newest in the archive. */
-async function localServerId({ zimbra }: Config): Promise<string> {
-	const newest = (await listArchive(zimbra)).at(-1)?.name;
-	const paths = [
-		zimbra.currentLog,
-		...(newest === undefined ? [] : [join(zimbra.archive, newest)]),
-	];
-	for (const path of paths) {
-		const log = await openLog(path);
-		if (log === undefined) continue;
-		await log.file.close();
-		return log.header.serverId;
+	constructor() {
+		for (const name of this.#signals) process.on(name, this.#end);
 	}
-	throw new Refusal(
-		"no-initial-copy",
-		`there is no redo log in ${zimbra.redolog}: this server has no copy of the live one to go on from`,
-		"make the initial copy with the live server stopped, redolog/ included: docs/runbooks.md, initial copy",
-	);
-}
 
-const bothLive = ({ remoteAddress }: PeerConfig, mailboxd: ProcessIdentity): Refusal =>
-	new Refusal(
-		"is-live",
-		`mailboxd runs here (process ${mailboxd.pid}) and on ${remoteAddress} too: both serve mail`,
-		`if ${remoteAddress} is the live one, stop Zimbra here: zmcontrol stop; docs/runbooks.md, split brain`,
-	);
+	/** From here on the signals mean again what they mean to others. */
+	over(): void {
+		for (const name of this.#signals) process.off(name, this.#end);
+	}
+}
 
 /** Waits until a loop has published its state for the first time, or has ended. */
 async function waitUntilUp(config: Config, name: LoopName, loop: ProcessIdentity): Promise<void> {

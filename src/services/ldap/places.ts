@@ -35,17 +35,19 @@ export async function findPlaces(config: Config): Promise<LdapPlaces> {
 	const near = (await stat(config.base.ldap)).dev === dev;
 	const area = near ? config.base.ldap : areaBeside(current);
 	await makeDirectory(area);
-	return {
-		current,
-		next: join(area, "next"),
-		previous: join(area, "previous"),
-		discarded: join(area, "discarded"),
-		refused: join(area, "refused"),
-		staging: join(area, "staging"),
-		check: checkDirectory(area),
-		journal: join(area, "swap.json"),
-	};
+	return placesIn(area, current);
 }
+
+const placesIn = (area: string, current: string): LdapPlaces => ({
+	current,
+	next: join(area, "next"),
+	previous: join(area, "previous"),
+	discarded: join(area, "discarded"),
+	refused: join(area, "refused"),
+	staging: join(area, "staging"),
+	check: checkDirectory(area),
+	journal: join(area, "swap.json"),
+});
 
 /** A directory of another file system in there; a link to one is no harm. */
 async function mountedBelow(directory: string, dev: number): Promise<string | undefined> {
@@ -62,8 +64,14 @@ const checkDirectory = (area: string): string => join(area, "check");
 /** Where {@link LdapPlaces.check} is, or would be if data/ldap moved to another file system. */
 export async function possibleCheckDirectories(config: Config): Promise<string[]> {
 	const current = await behindLink(config.zimbra.ldap);
-	return [config.base.ldap, areaBeside(current)].map(checkDirectory);
+	return [config.base.ldap, areaBeside(current), trialArea(config)].map(checkDirectory);
 }
+
+/** Places for a copy that is only to be looked at: none is ever put in use from there. */
+export const trialPlaces = (config: Config): LdapPlaces =>
+	placesIn(trialArea(config), config.zimbra.ldap);
+
+export const trialArea = ({ base }: Config): string => join(base.ldap, "trial");
 
 /** data/ldap may be a link to a larger disk: then its target is what is exchanged. */
 async function behindLink(path: string): Promise<string> {

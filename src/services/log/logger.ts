@@ -15,27 +15,40 @@ const maxWaiting = 1 << 20;
  * The one logger. It appends, so that logrotate's copytruncate works, and writes each line at once,
  * so that the last words of a process that dies are there.
  * A log that cannot be written stops nothing: at a failover, or on a full disk, the work counts more.
- * @param file path of the log, or "terminal" for standard output
+ * @param terminal whether each line goes to standard output too
  */
-export async function makeLogger(file: string, settings: LogSettings): Promise<Logger> {
+export async function makeLogger(
+	file: string,
+	settings: LogSettings,
+	terminal = false,
+): Promise<Logger> {
 	const out = await openDestination(file, settings).catch((error: unknown) => {
 		process.stderr.write(`live-syncd: ${file} cannot be written: ${describe(error)}\n`);
-		return destination({ fd: 2, sync: true });
+		return terminal ? undefined : destination({ fd: 2, sync: true });
 	});
+	const outs = [
+		...(out === undefined ? [] : [out]),
+		...(terminal ? [destination({ ...common, fd: 1 })] : []),
+	];
 	// Without a listener the first failed write would end the process. The line is kept, and written
 	// with the next one that finds room.
-	out.on("error", () => undefined);
+	for (const each of outs) each.on("error", () => undefined);
 	const format =
 		settings.log_format === "json" ? plainJson : (line: string) => formatLogLine(JSON.parse(line));
-	const stream: DestinationStream = { write: (line: string) => out.write(format(line)) };
+	const stream: DestinationStream = {
+		write(line: string) {
+			const text = format(line);
+			for (const each of outs) each.write(text);
+		},
+	};
 	return pino({ level: settings.log_level, base: { pid: process.pid } }, stream);
 }
 
 type Destination = ReturnType<typeof destination>;
 
+const common = { sync: true, maxLength: maxWaiting };
+
 async function openDestination(file: string, settings: LogSettings): Promise<Destination> {
-	const common = { sync: true, maxLength: maxWaiting };
-	if (file === "terminal") return destination({ ...common, fd: 1 });
 	if (settings.log_rotate === "no") {
 		return destination({ ...common, dest: file, append: true, mkdir: true });
 	}

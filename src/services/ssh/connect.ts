@@ -30,9 +30,7 @@ export type SshLink = Disposable & {
 export async function connect(config: PeerConfig, signal: AbortSignal): Promise<SshLink> {
 	signal.throwIfAborted();
 	const { settings, remoteAddress } = config;
-	const name = hostName(remoteAddress, settings.ssh_port);
-	const known = findKnownHosts((await readIfThere(config.base.knownHosts)) ?? "", name);
-	if (known.length === 0) throw hostKeyRefusal(config, "unknown host");
+	const known = await readKnownHost(config);
 	const privateKey = await readKey(config);
 
 	let verdict: HostKeyVerdict = "known";
@@ -145,7 +143,18 @@ export async function ask(
 	});
 }
 
-async function readKey({ settings, base }: Config): Promise<Buffer> {
+/** Our host keys of the other server. Throws a {@link Refusal} (host-key) where there is none. */
+export async function readKnownHost(
+	config: PeerConfig,
+): Promise<ReturnType<typeof findKnownHosts>> {
+	const name = hostName(config.remoteAddress, config.settings.ssh_port);
+	const known = findKnownHosts((await readIfThere(config.base.knownHosts)) ?? "", name);
+	if (known.length === 0) throw hostKeyRefusal(config, "unknown host");
+	return known;
+}
+
+/** Our private key. Throws a {@link Refusal} (no-ssh-key). */
+export async function readKey({ settings, base }: Config): Promise<Buffer> {
 	const path = settings.ssh_key;
 	const make = `ssh-keygen -t ed25519 -N "" -C live-syncd -f ${path}, then put its .pub into authorized_keys of both servers, see README.md (base ${base.base})`;
 	const key = await readFile(path).catch((error: unknown) => {

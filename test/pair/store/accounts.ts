@@ -65,6 +65,8 @@ class FileDirectory implements Directory {
 class LdapDirectory implements Directory {
 	readonly #home: string;
 	readonly #url: string;
+	/** As Zimbra does: an account that was found is not asked for again. */
+	readonly #found = new Map<string, Account>();
 
 	constructor(home: string, hostDirectory: string) {
 		this.#home = home;
@@ -93,15 +95,18 @@ class LdapDirectory implements Directory {
 	}
 
 	async #account(filter: string): Promise<Account | undefined> {
+		const known = this.#found.get(filter);
+		if (known !== undefined) return known;
 		const entries = await this.#search("", "sub", `(&(objectClass=zimbraAccount)${filter})`);
 		const entry = entries[0];
-		return entry === undefined
-			? undefined
-			: {
-					id: entry["zimbraId"]?.[0] ?? "",
-					mail: entry["mail"]?.[0] ?? "",
-					name: entry["uid"]?.[0] ?? "",
-				};
+		if (entry === undefined) return undefined;
+		const account = {
+			id: entry["zimbraId"]?.[0] ?? "",
+			mail: entry["mail"]?.[0] ?? "",
+			name: entry["uid"]?.[0] ?? "",
+		};
+		this.#found.set(filter, account);
+		return account;
 	}
 
 	async #search(base: string, scope: string, filter: string): Promise<Entry[]> {

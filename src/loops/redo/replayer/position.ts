@@ -61,10 +61,20 @@ export async function establishReplayed(
 	config: Config,
 	timeline: number,
 ): Promise<ReplayedPosition> {
-	await hasReceived(config);
-	if ((await readIfThere(config.base.replayed)) !== undefined) return await readReplayed(config);
-	const { identity, offset } = await initialPosition(config, timeline, walkWhole);
-	const position = startAt(identity, offset);
-	await writeReplayed(config, position);
+	const { position, isNew } = await findReplayed(config, timeline);
+	if (isNew) await writeReplayed(config, position);
 	return position;
+}
+
+/** The same, and writes nothing. */
+export async function findReplayed(
+	config: Config,
+	timeline: number,
+): Promise<{ position: ReplayedPosition; isNew: boolean }> {
+	await hasReceived(config);
+	if ((await readIfThere(config.base.replayed)) !== undefined) {
+		return { position: await readReplayed(config), isNew: false };
+	}
+	const { identity, offset } = await initialPosition(config, timeline, walkWhole);
+	return { position: startAt(identity, offset), isNew: true };
 }

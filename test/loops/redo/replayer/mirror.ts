@@ -58,7 +58,7 @@ export async function makeMirror(options: PairOptions = {}): Promise<Mirror> {
 		replay_settle: "0s",
 		...options.settings,
 	};
-	const pair = await createPair({ ...options, settings });
+	const pair = await createPair({ ldap: false, ...options, settings });
 	const { a, b } = pair;
 	const config = await loadConfig(b.confFile);
 	for (const each of ["lock", "status/slices", "status/failed"]) {
