@@ -1,5 +1,8 @@
 import { basename, resolve } from "node:path";
-import { type ConfigLine, parseConfigEntry, shorten, withoutOrder } from "./config-entry.ts";
+import { foreignWords } from "../foreign-words.ts";
+import { type ConfigLine, parseConfigEntry, withoutOrder } from "./config-entry.ts";
+
+const shorten = (text: string): string => foreignWords(text, 100);
 
 /**
  * cn=config comes from the live server, and slapd does what it says: it loads modules, and it writes files
@@ -62,7 +65,9 @@ export function judgeConfig(
 ): ConfigVerdict {
 	const modules: ConfigModule[] = [];
 	for (const { path, text } of files) {
-		const refuse = (what: string): ConfigVerdict => ({ refused: `config/${shorten(path)}: ${what}` });
+		const refuse = (what: string): ConfigVerdict => ({
+			refused: `config/${shorten(path)}: ${what}`,
+		});
 		let lines: ConfigLine[];
 		try {
 			lines = parseConfigEntry(text);
@@ -241,7 +246,9 @@ export function judgeDbConfigLine(line: string, places: ConfigPlaces): string | 
 		if (!directory.startsWith("/") && !directory.split("/").includes("..")) return undefined;
 		return isCopied(places)(resolve(directory)) ? undefined : `it is not in ${places.ldap}`;
 	}
-	return /^(?:set_cachesize|set_flags|set_log_config|set_lg_(?:bsize|max|regionmax)|set_lk_\w+)$/.test(name)
+	return /^(?:set_cachesize|set_flags|set_log_config|set_lg_(?:bsize|max|regionmax)|set_lk_\w+)$/.test(
+		name,
+	)
 		? undefined
 		: "it is not known to be harmless";
 }

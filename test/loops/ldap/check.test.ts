@@ -83,7 +83,10 @@ async function makeCopy(host: ScriptedHost): Promise<Expected> {
 
 function database(copy: string, below: string): void {
 	const file = join(copy, "config/cn=config/olcDatabase={2}mdb.ldif");
-	writeFileSync(file, `dn: olcDatabase={2}mdb\nolcDatabase: {2}mdb\nolcDbDirectory: data/ldap/${below}\n`);
+	writeFileSync(
+		file,
+		`dn: olcDatabase={2}mdb\nolcDatabase: {2}mdb\nolcDbDirectory: data/ldap/${below}\n`,
+	);
 }
 
 /** The head of an LMDB file: see formats/lmdb/meta.ts. */

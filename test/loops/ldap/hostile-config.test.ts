@@ -68,7 +68,10 @@ for (const method of ["a snapshot", "file by file"] as const) {
 		const problem = await waitFor("the refusal", b, () =>
 			readState(b)?.problems.find(({ code }) => code === "ldap-config"),
 		);
-		assert.match(problem.message, /cn=module\{0\}\.ldif: olcmoduleload: .*evil\.so is not taken over/);
+		assert.match(
+			problem.message,
+			/cn=module\{0\}\.ldif: olcmoduleload: .*evil\.so is not taken over/,
+		);
 		assert.equal(existsSync(trace), false, "the module was loaded");
 		assert.equal(installedCopy(b), undefined);
 		assert.equal(await new Directory(b).hasAccount("user1"), true, "what was in use serves on");

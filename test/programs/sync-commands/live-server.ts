@@ -27,6 +27,10 @@ export class LiveServer implements AsyncDisposable {
 		for (const each of [...directories, "data/ldap/config/cn=config"]) {
 			await mkdir(join(server.home, each), { recursive: true });
 		}
+		await writeFile(
+			join(server.home, "data/ldap/config/cn=config/olcDatabase={2}mdb.ldif"),
+			"dn: olcDatabase={2}mdb\nolcDatabase: {2}mdb\nolcDbDirectory: data/ldap/mdb/db\n",
+		);
 		await cp(samples, join(server.home, "redolog"), {
 			recursive: true,
 			preserveTimestamps: true,
