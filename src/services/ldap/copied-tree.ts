@@ -88,9 +88,9 @@ async function demandModule(config: Config, { name, directories }: ConfigModule)
 
 const whole = (path: string): Promise<string> => realpath(path).catch(() => path);
 
-const refusal = ({ remoteAddress, zimbra }: Config, what: string): Refusal =>
+const refusal = ({ remoteAddress }: Config, what: string): Refusal =>
 	new Refusal(
 		"ldap-config",
 		`the LDAP copy from ${remoteAddress} is not used, its slapd configuration is not safe here: ${what}`,
-		`find out on ${remoteAddress} who configured that. If it is wanted, configure the same on this server first, with LDAP stopped: slapmodify -F ${zimbra.ldap}/config -n 0; what this server's own cn=config has is taken over`,
+		`find out on ${remoteAddress} who configured that. If it is wanted, make the same change on this server first: ldapmodify -x -H ldapi:/// -D cn=config -W; what this server's own cn=config has is taken over`,
 	);
