@@ -1,4 +1,5 @@
 import { Buffer } from "node:buffer";
+import { foreignWords } from "../foreign-words.ts";
 
 /**
  * One entry of cn=config as slapd keeps it in a file: LDIF (RFC 2849), one entry in each.
@@ -21,7 +22,7 @@ export function parseConfigEntry(text: string): ConfigLine[] {
 	let ended = false;
 	for (const line of text.split("\n")) {
 		if (line === "") ended = lines.length > 0;
-		else if (ended) throw new Error(`there is more than one entry: ${shorten(line)}`);
+		else if (ended) throw new Error(`there is more than one entry: ${foreignWords(line, 100)}`);
 		else if (line.startsWith(" ")) {
 			const before = lines.pop();
 			if (before === undefined) throw new Error("the first line begins with a blank");
@@ -36,18 +37,13 @@ function parseLine(line: string): ConfigLine {
 	const [, name = "", encoded, value = ""] = match ?? [];
 	// A value that begins with < is the name of a file.
 	if (match === null || (encoded === "" && value.startsWith("<"))) {
-		throw new Error(`slapd does not write such a line: ${shorten(line)}`);
+		throw new Error(`slapd does not write such a line: ${foreignWords(line, 100)}`);
 	}
 	if (encoded === "") return { name: name.toLowerCase(), value };
-	if (!/^[A-Za-z0-9+/]*={0,2}$/.test(value)) throw new Error(`not base64: ${shorten(line)}`);
+	if (!/^[A-Za-z0-9+/]*={0,2}$/.test(value))
+		throw new Error(`not base64: ${foreignWords(line, 100)}`);
 	return { name: name.toLowerCase(), value: Buffer.from(value, "base64").toString("utf8") };
 }
 
 /** {@link ConfigLine.value} without the number that slapd puts before values that have an order. */
 export const withoutOrder = (value: string): string => value.replace(/^\{-?\d+\}/, "");
-
-/** Words of the other server for a message: one line, not too long. */
-export function shorten(text: string): string {
-	const clean = text.replaceAll(/[\p{C}\p{Zl}\p{Zp}]/gu, "?");
-	return clean.length > 100 ? `${clean.slice(0, 100)}…` : clean;
-}

@@ -1,5 +1,8 @@
 import { basename, resolve } from "node:path";
-import { type ConfigLine, parseConfigEntry, shorten, withoutOrder } from "./config-entry.ts";
+import { foreignWords } from "../foreign-words.ts";
+import { type ConfigLine, parseConfigEntry, withoutOrder } from "./config-entry.ts";
+
+const shorten = (text: string): string => foreignWords(text, 100);
 
 /**
  * cn=config comes from the live server, and slapd does what it says: it loads modules, and it writes files

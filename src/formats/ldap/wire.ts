@@ -12,7 +12,7 @@ import type { PasswordDigests } from "./passwords.ts";
  *       | ← passwords                        |  again when localconfig.xml changes
  *       | ← look: what it is now             |  at each change, and each heartbeat interval
  *       | a number                         → |  each heartbeat interval; echoed in the next look
- *       | ldap_snapshot (another command)  → |
+ *       | ldap_snapshot WATCH              → |  on another connection: sshd may allow one command on each
  *       | ← one snapshot                     |
  *       | rsync of that directory          → |
  */
@@ -24,6 +24,10 @@ export type LdapHello = {
 	readonly reason?: string | undefined;
 	/** data/ldap on the live server */
 	readonly directory: string;
+	/** bytes that the files take there, holes left out; only where the files are copied */
+	readonly size?: number | undefined;
+	/** names this watch: a snapshot that is asked for with it stays as long as the watch lives */
+	readonly watch?: string | undefined;
 };
 
 export type LdapLook = LdapMark & {
@@ -65,6 +69,9 @@ export type SnapshotAnswer = LdapMark & {
 	readonly contents: readonly SnapshotFile[];
 };
 
+/** What {@link LdapHello.watch} looks like: a word of a request. */
+export const isWatchName = (word: string): boolean => /^[\w.-]{1,100}$/.test(word);
+
 /** Throws for a line that no live server sends. */
 export function decodeFromLdapSource(line: string): FromLdapSource {
 	const value = fields(parse(line));
@@ -75,6 +82,8 @@ export function decodeFromLdapSource(line: string): FromLdapSource {
 				method: value.method === "snapshot" ? "snapshot" : "files",
 				reason: value.reason === undefined ? undefined : text(value.reason),
 				directory: absolute(value.directory),
+				watch:
+					typeof value.watch === "string" && isWatchName(value.watch) ? value.watch : undefined,
 			};
 		case "passwords":
 			return {

@@ -1,4 +1,5 @@
 import { isAddress } from "../address.ts";
+import { isWatchName } from "../ldap/wire.ts";
 import { parsePosition } from "../redolog/position.ts";
 import { parseRsync } from "../rsync-request.ts";
 import { protocolVersion } from "./hello.ts";
@@ -30,8 +31,8 @@ export type Request =
 	| { readonly verb: "settings" }
 	/** what the LDAP directory is, at each change, without end */
 	| { readonly verb: "ldap_changes" }
-	/** make a consistent copy of the LDAP directory for rsync to pull */
-	| { readonly verb: "ldap_snapshot" }
+	/** make a consistent copy of the LDAP directory for rsync to pull; for which ldap_changes */
+	| { readonly verb: "ldap_snapshot"; readonly watch?: string | undefined }
 	/** the redo log from a position, without end */
 	| { readonly verb: "stream_from"; readonly stream: StreamRequest };
 
@@ -89,7 +90,16 @@ const grammar: ReadonlyMap<string, Grammar> = new Map<string, Grammar>([
 	["hello", alone({ verb: "hello" })],
 	["settings", alone({ verb: "settings" })],
 	["ldap_changes", alone({ verb: "ldap_changes" })],
-	["ldap_snapshot", alone({ verb: "ldap_snapshot" })],
+	[
+		"ldap_snapshot",
+		([watch, ...more]) => {
+			if (watch === undefined) return { request: { verb: "ldap_snapshot" } };
+			if (more.length > 0 || !isWatchName(watch)) {
+				return { refused: "ldap_snapshot takes the name of a watch, or no word" };
+			}
+			return { request: { verb: "ldap_snapshot", watch } };
+		},
+	],
 	["stream", (words) => (words.length === 0 ? { request: { verb: "stream" } } : streamFrom(words))],
 	[
 		"rsync",

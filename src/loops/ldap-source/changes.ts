@@ -1,35 +1,41 @@
 import { randomBytes } from "node:crypto";
-import { createInterface } from "node:readline";
+import { stat } from "node:fs/promises";
+import { join } from "node:path";
 import type { Readable, Writable } from "node:stream";
-import { watch } from "chokidar";
 import { describe } from "../../errors.ts";
 import { sameMark } from "../../formats/ldap/mark.ts";
 import { digestPasswords } from "../../formats/ldap/passwords.ts";
 import type { FromLdapSource, LdapHello, LdapLook } from "../../formats/ldap/wire.ts";
+import type { Config } from "../../services/config.ts";
 import { readIfThere } from "../../services/files.ts";
 import {
 	environmentsOf,
 	type LdapDatabase,
+	listOwn,
 	markOf,
 	readDatabases,
 	readEnvironments,
+	stateOfFiles,
 	steadyDigest,
 } from "../../services/ldap/directory.ts";
+import { readLines } from "../../services/lines.ts";
 import { makeRun } from "../../services/run.ts";
 import { Wake } from "../../services/wake.ts";
 import { readCoverage } from "./coverage.ts";
-import { type LdapSource, removeSnapshot } from "./snapshot.ts";
+import { type LdapSource, removeSnapshot, removeStale } from "./snapshot.ts";
 
-/** File events can be lost, so files are looked at without one too. */
+/** A number, and more than it will ever have. */
+const longestNumber = 100;
+/** localconfig.xml is read, and cn=config read whole, without a sign too. */
 const filesEveryMs = 5000;
 
 /**
  * Tells what the live directory is, at each change and each heartbeat interval, until the mirror is
  * gone: its input ended, it said nothing for link_timeout, or the signal aborted. Then the snapshot
- * that was made for it is removed. Returns why it ended.
+ * that was made for it is removed, and at the beginning one that nobody waits for. Returns why it ended.
  *
- * Zimbra 8 and later run slapd with a writable map, which makes no file events at all: the
- * transaction ids are polled. cn=config and hdb make them.
+ * All of it is polled. Zimbra 8 and later run slapd with a writable map, which makes no file events at
+ * all; and of inotify's instances a user has 128 (fs.inotify.max_user_instances), which others may hold.
  */
 export async function reportLdapChanges(
 	source: LdapSource,
@@ -41,24 +47,16 @@ export async function reportLdapChanges(
 	const gone = new AbortController();
 	const signal = AbortSignal.any([source.signal, gone.signal]);
 	using wake = new Wake([], Math.min(settings.ldap_poll, settings.heartbeat_interval));
-	const mirror = listen(input, wake);
+	const mirror = listen(input, wake, () => gone.abort());
 	for (const stream of [input, output]) {
 		// The error says no more than that nobody is there.
 		stream.on("error", () => gone.abort());
 	}
 	input.on("end", () => gone.abort()).on("close", () => gone.abort());
 
-	let filesChanged = true;
-	const watcher = watch(zimbra.ldap, {
-		ignoreInitial: true,
-		ignored: (path) => path.endsWith(".mdb") || path.startsWith(`${zimbra.ldap}/state/`),
-	});
-	watcher.on("all", () => {
-		filesChanged = true;
-		wake.ring();
-	});
-	watcher.on("error", (error) => log.warn({ reason: describe(error) }, "LDAP is polled only"));
-
+	await removeStale(source).catch((error: unknown) =>
+		log.warn({ reason: describe(error) }, "an old LDAP snapshot stays for now"),
+	);
 	const say = (words: FromLdapSource) => output.write(`${JSON.stringify(words)}\n`);
 	try {
 		let databases = await readDatabases(zimbra.ldap, zimbra.ldap, zimbra.home);
@@ -68,13 +66,16 @@ export async function reportLdapChanges(
 		let saidAt = Number.NEGATIVE_INFINITY;
 		let passwordsSaid: string | undefined;
 		let files = "";
+		let states: string | undefined;
 		let filesAt = Number.NEGATIVE_INFINITY;
 		while (!signal.aborted && performance.now() - mirror.at < settings.link_timeout) {
 			const { heard } = mirror;
 			const { coverage, clock } = await readCoverage(zimbra, source.timeline);
 			const always = hello.method === "files";
-			if (always || filesChanged || performance.now() - filesAt > filesEveryMs) {
-				filesChanged = false;
+			const nowStates = JSON.stringify([...(await stateOfFiles(zimbra.ldap, databases))]);
+			const due = performance.now() - filesAt > filesEveryMs;
+			if (always || due || nowStates !== states) {
+				states = nowStates;
 				filesAt = performance.now();
 				databases = await readDatabases(zimbra.ldap, zimbra.ldap, zimbra.home);
 				files = await steadyDigest(zimbra.ldap, databases);
@@ -90,10 +91,10 @@ export async function reportLdapChanges(
 			const environments = await readEnvironments(zimbra.ldap, environmentsOf(databases));
 			const mark = markOf(environments, files);
 			const look: LdapLook = { kind: "look", ...mark, coverage, clock, heard };
-			const due = performance.now() - saidAt >= settings.heartbeat_interval;
+			const silent = performance.now() - saidAt >= settings.heartbeat_interval;
 			const news = said === undefined || said.heard !== heard || !sameMark(said, look);
 			// A mirror that does not read is told nothing more, and will be found silent.
-			if ((due || news) && !output.writableNeedDrain) {
+			if ((silent || news) && !output.writableNeedDrain) {
 				say(look);
 				said = look;
 				saidAt = performance.now();
@@ -102,37 +103,48 @@ export async function reportLdapChanges(
 		}
 		return signal.aborted ? "the mirror is gone" : "the mirror was silent";
 	} finally {
-		await watcher.close();
-		await removeSnapshot(source, mirror.clock).catch((error: unknown) =>
+		await removeSnapshot(source).catch((error: unknown) =>
 			log.warn({ reason: describe(error) }, "the LDAP snapshot stays for now"),
 		);
 	}
 }
 
+/** What the files of LDAP take on the disk: those of slapd have holes. */
+async function sizeOf({ zimbra }: Config, databases: readonly LdapDatabase[]): Promise<number> {
+	const { files } = await listOwn(zimbra.ldap, databases);
+	const data = environmentsOf(databases).map((place) => `${place}/data.mdb`);
+	let size = 0;
+	for (const path of [...files, ...data]) {
+		const found = await stat(join(zimbra.ldap, path)).catch(() => undefined);
+		size += (found?.blocks ?? 0) * 512;
+	}
+	return size;
+}
+
 /** Counts what the mirror sends: numbers, a line each. */
-function listen(input: Readable, wake: Wake) {
-	const mirror = { heard: 0, at: performance.now(), clock: Date.now() };
-	createInterface({ input, crlfDelay: Number.POSITIVE_INFINITY }).on("line", (line) => {
+function listen(input: Readable, wake: Wake, onTooLong: () => void) {
+	const mirror = { heard: 0, at: performance.now() };
+	const onLine = (line: string) => {
 		mirror.at = performance.now();
-		mirror.clock = Date.now();
 		const number = Number(line);
 		if (!Number.isSafeInteger(number) || number <= mirror.heard) return;
 		mirror.heard = number;
 		wake.ring();
-	});
+	};
+	readLines(input, longestNumber, { onLine, onTooLong });
 	return mirror;
 }
 
 /** Without mdb_copy, or where slapd keeps its data otherwise, only the files can be copied. */
 async function howToCopy(
-	{ config, signal }: LdapSource,
+	{ config, owners, signal }: LdapSource,
 	databases: readonly LdapDatabase[],
 ): Promise<LdapHello> {
-	const directory = config.zimbra.ldap;
+	const common = { kind: "hello", directory: config.zimbra.ldap, watch: owners[0] } as const;
 	const other = databases.find(({ backend }) => backend !== "mdb");
 	if (other !== undefined) {
 		const reason = `the database in ${other.place} is of type ${other.backend}`;
-		return { kind: "hello", method: "files", reason, directory };
+		return { ...common, method: "files", reason, size: await sizeOf(config, databases) };
 	}
 	const run = makeRun(config.settings);
 	for (const tool of ["mdb_copy", "mdb_stat"]) {
@@ -140,8 +152,8 @@ async function howToCopy(
 		const { exitCode } = await run([tool, "-V"], options);
 		if (exitCode === undefined) {
 			const reason = `${tool} is not installed on the live server (looked in ${config.settings.path.join(":")})`;
-			return { kind: "hello", method: "files", reason, directory };
+			return { ...common, method: "files", reason, size: await sizeOf(config, databases) };
 		}
 	}
-	return { kind: "hello", method: "snapshot", directory };
+	return { ...common, method: "snapshot" };
 }

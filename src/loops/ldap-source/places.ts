@@ -6,7 +6,7 @@ export const snapshotPlaces = ({ ldap, ldapSnapshot }: BasePaths) =>
 	({
 		/** whole, and all that the mirror may fetch */
 		current: ldapSnapshot,
-		/** whose it is: see LdapSource.client */
+		/** whose it is: see LdapSource.owners */
 		owner: join(ldap, "snapshot.owner"),
 		making: join(ldap, "snapshot.new"),
 		old: join(ldap, "snapshot.old"),

@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { chmod, chown, copyFile, mkdir, rename, rm, stat, writeFile } from "node:fs/promises";
+import { uptime } from "node:os";
 import { join } from "node:path";
 import { hasCode } from "../../errors.ts";
 import type { SnapshotAnswer } from "../../formats/ldap/wire.ts";
@@ -9,6 +10,7 @@ import { checkRoom, describeContents } from "../../services/ldap/copies.ts";
 import {
 	environmentsOf,
 	type LdapDatabase,
+	listOwn,
 	listTree,
 	markOf,
 	readDatabases,
@@ -23,6 +25,8 @@ import {
 } from "../../services/ldap/lmdb.ts";
 import { takeLock } from "../../services/lock.ts";
 import type { Logger } from "../../services/log/logger.ts";
+import type { BasePaths } from "../../services/paths.ts";
+import { isAlive, type ProcessIdentity } from "../../services/processes.ts";
 import { describeResult, makeRun, type Run } from "../../services/run.ts";
 import { endOrphans, recorded } from "../../services/run-under-lock.ts";
 import { zimbraVersion } from "../../services/zimbra/version.ts";
@@ -33,8 +37,8 @@ export type LdapSource = {
 	readonly config: Config;
 	/** of this server's history, for the coverage */
 	readonly timeline: number;
-	/** the connection for which it works; what it asked for is of no use to another one */
-	readonly client: string;
+	/** names of the watch or connection for which it works; what it asked for is of no use to another one */
+	readonly owners: readonly [string, ...string[]];
 	readonly log: Logger;
 	readonly signal: AbortSignal;
 };
@@ -68,7 +72,7 @@ export async function takeSnapshot(source: LdapSource): Promise<SnapshotAnswer> 
 	await removeAll(places.making, places.old);
 	try {
 		const answer = await make(run, source, databases, places.making);
-		await writeFile(places.owner, source.client);
+		await writeFile(places.owner, source.owners[0]);
 		if (await isThere(places.current)) await rename(places.current, places.old);
 		await rename(places.making, places.current);
 		return { ...answer, directory: places.current };
@@ -77,24 +81,53 @@ export async function takeSnapshot(source: LdapSource): Promise<SnapshotAnswer> 
 	}
 }
 
+/** A watch is the process that serves it: whether it lives, anybody can tell. */
+export const watchName = ({ pid, startTime, bootId }: ProcessIdentity): string =>
+	`${pid}.${startTime}.${bootId}`;
+
+/** Whether the watch of that name has ended; undefined for another name. */
+function hasEnded(name: string): boolean | undefined {
+	const [, pid, startTime, bootId = ""] = /^(\d+)\.(\d+)\.([\w-]+)$/.exec(name) ?? [];
+	if (pid === undefined) return undefined;
+	return !isAlive({ pid: Number(pid), startTime: Number(startTime), bootId });
+}
+
+/** Removes the snapshot that was asked for by one of these owners; another one is wanted by somebody else. */
+export const removeSnapshot = (source: LdapSource): Promise<void> =>
+	removeIf(source, (owner) => source.owners.includes(owner));
+
 /**
- * Removes the snapshot that this client asked for, however shortly before it was gone; and any that was
- * made before `lastUse` (ms). Another one is wanted by somebody else.
+ * Removes what nobody waits for any more: the snapshot of a watch that has ended without a word, and what
+ * a power loss has left of any other.
  */
-export async function removeSnapshot(source: LdapSource, lastUse: number): Promise<void> {
-	const { client, config, log } = source;
+export async function removeStale(source: LdapSource): Promise<void> {
+	const bootedAt = Date.now() - uptime() * 1000;
+	await removeIf(source, (owner, madeAt) => hasEnded(owner) ?? madeAt < bootedAt);
+}
+
+async function removeIf(
+	{ config, log }: LdapSource,
+	isUnwanted: (owner: string, madeAt: number) => boolean,
+): Promise<void> {
 	const places = snapshotPlaces(config.base);
-	const made = await stat(places.current).catch(() => undefined);
-	if (made === undefined) return;
-	const ours = (await readIfThere(places.owner)) === client;
-	if (!ours && made.ctimeMs > lastUse) return;
+	const unwanted = async () => {
+		const made = await stat(places.current).catch(() => undefined);
+		if (made === undefined) return false;
+		return isUnwanted((await readIfThere(places.owner)) ?? "", made.ctimeMs);
+	};
+	if (!(await unwanted())) return;
 	await using _lock = await takeLock(places.lock, {
 		purpose: "ldap snapshot removal",
 		signal: AbortSignal.timeout(1000),
 		log,
 	});
-	const still = await stat(places.current).catch(() => undefined);
-	if (still?.ino === made.ino) await removeAll(places.current, places.owner);
+	if (await unwanted()) await removeAll(places.current, places.owner);
+}
+
+/** Removes all of them: this server follows another one, and nobody follows it. */
+export async function clearSnapshots(base: BasePaths): Promise<void> {
+	const { current, owner, making, old } = snapshotPlaces(base);
+	await removeAll(current, owner, making, old);
 }
 
 async function make(
@@ -110,11 +143,11 @@ async function make(
 	const { coverage, clock } = await readCoverage(config.zimbra, source.timeline);
 	const before = await readEnvironments(root, environments);
 	let size = [...before.values()].reduce((sum, each) => sum + copySize(each), 0);
-	// Backups that lie there, too: ldap.bak, hdb.prev.
-	for (const path of (await listTree(root)).files) size += (await sizeOf(join(root, path))) ?? 0;
+	const own = await listOwn(root, databases);
+	for (const path of own.files) size += (await sizeOf(join(root, path))) ?? 0;
 	await checkRoom(config.base.ldap, size, config.settings.disk_floor);
 
-	await copyDirectories(root, environments, target);
+	await copyDirectories(root, own.directories, target);
 	const files = await copyFiles(source, databases, target, async () => {
 		for (const place of environments) await copyEnvironment(run, source, place, target);
 	});
@@ -147,19 +180,14 @@ async function make(
 	};
 }
 
-/** data/ldap and its directories with their modes, without what is in them. */
+/** Empty directories with the modes of those of data/ldap; one of them may be a link, to another disk. */
 async function copyDirectories(
 	root: string,
-	environments: readonly string[],
+	directories: readonly string[],
 	target: string,
 ): Promise<void> {
 	await mkdir(target, { mode: 0o700 });
-	// A database may lie behind a link, on another disk; its copy lies with the others.
-	const linked = environments.flatMap((place) => {
-		const parts = place.split("/");
-		return parts.map((_, index) => parts.slice(0, index + 1).join("/"));
-	});
-	for (const path of new Set([...(await listTree(root)).directories, ...linked])) {
+	for (const path of directories) {
 		await mkdir(join(target, path), { recursive: true });
 		await copyRights(await stat(join(root, path)), join(target, path));
 	}
@@ -167,7 +195,7 @@ async function copyDirectories(
 }
 
 /**
- * Copies cn=config and what else lies there, then the data, and begins again where cn=config was
+ * Copies cn=config, then the data, and begins again where cn=config was
  * changed meanwhile: an index that one of them has and the other has not makes searches lie.
  */
 async function copyFiles(
@@ -180,7 +208,7 @@ async function copyFiles(
 	for (let attempt = 1; attempt <= maxAttempts; attempt++) {
 		signal.throwIfAborted();
 		const digest = await steadyDigest(root, databases);
-		const { files } = await listTree(root);
+		const { files } = await listOwn(root, databases);
 		for (const path of (await listTree(target)).files) await rm(join(target, path));
 		try {
 			for (const path of files) {

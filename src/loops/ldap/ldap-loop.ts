@@ -1,4 +1,4 @@
-import { Refusal } from "../../errors.ts";
+import { describe, Refusal } from "../../errors.ts";
 import { type LdapMark, sameMark } from "../../formats/ldap/mark.ts";
 import { type LastRound, nextRoundAt } from "../../formats/ldap/schedule.ts";
 import { isThere } from "../../services/files.ts";
@@ -11,11 +11,12 @@ import { makeRun } from "../../services/run.ts";
 import { connect } from "../../services/ssh/connect.ts";
 import { ldapService } from "../../services/zimbra/service.ts";
 import { keepTrying } from "../keep-trying.ts";
+import { clearSnapshots } from "../ldap-source/snapshot.ts";
 import { regularly } from "../regularly.ts";
 import { LdapStatus } from "./ldap-status.ts";
 import { openWatch } from "./live-watch.ts";
 import { Passwords } from "./passwords.ts";
-import { isUntouched, type RoundParts, runRound } from "./round.ts";
+import { isUntouched, type RoundParts, runRound, useWaiting } from "./round.ts";
 import { stillMirror } from "./still-mirror.ts";
 import { readMarker, repairSwap } from "./swap.ts";
 
@@ -33,6 +34,8 @@ type Loop = {
 	readonly status: LdapStatus;
 	readonly passwords: Passwords;
 	readonly signal: AbortSignal;
+	/** the same, but for a wish to stop */
+	readonly untilUsed: AbortSignal;
 	/** what was said once and need not be said at each connection */
 	readonly told: Set<string>;
 	/** whether this server's LDAP runs; asked at the start and when a round has failed: it costs a JVM */
@@ -63,6 +66,7 @@ export async function runLdapLoop(
 		status,
 		passwords,
 		signal,
+		untilUsed: outside,
 		told,
 		service,
 		lastRound: undefined,
@@ -79,6 +83,8 @@ export async function runLdapLoop(
 		}),
 	];
 	try {
+		// A power loss leaves them on a live server, which this one may have been.
+		await clearSnapshots(config.base);
 		await follow(loop);
 	} catch (error) {
 		status.problems.report("copy", error);
@@ -102,6 +108,7 @@ async function follow(loop: Loop): Promise<void> {
 			await endRest(loop);
 			await repairSwap(config, log, signal);
 			await stillMirror(config);
+			await useWaiting(config, log, signal);
 			if (service.inDoubt) await startLdap(loop);
 			try {
 				await session(loop, healthy);
@@ -156,7 +163,7 @@ async function session(loop: Loop, healthy: () => void): Promise<void> {
 		log.warn({ reason: watch.hello.reason }, "LDAP is copied file by file, as in 2011");
 	}
 	const signal = AbortSignal.any([loop.signal, watch.signal]);
-	const parts: RoundParts = { ...loop, link, watch, signal };
+	const parts: RoundParts = { ...loop, watch, signal };
 	let firstChange: number | undefined;
 	while (!loop.signal.aborted) {
 		status.setPhase("watching");
@@ -186,9 +193,16 @@ async function session(loop: Loop, healthy: () => void): Promise<void> {
 		}
 		const start = performance.now();
 		firstChange = undefined;
-		const workedMs = await runRound(parts).catch((error: unknown): never => {
-			loop.signal.throwIfAborted();
-			watch.signal.throwIfAborted();
+		let whole = false;
+		const work = runRound(parts, () => {
+			whole = true;
+		});
+		const workedMs = await work.catch((error: unknown): never => {
+			parts.untilUsed.throwIfAborted();
+			if (whole && loop.signal.aborted) {
+				log.error({ reason: describe(error) }, "an LDAP copy that was fetched is not used");
+			}
+			if (!whole) signal.throwIfAborted();
 			const failures = (loop.lastRound?.failures ?? 0) + 1;
 			loop.lastRound = { start, end: performance.now(), failures };
 			throw new RoundFailed("round", { cause: error });

@@ -1,4 +1,3 @@
-import { createInterface } from "node:readline";
 import type { ClientChannel } from "ssh2";
 import { Refusal } from "../../errors.ts";
 import {
@@ -10,8 +9,13 @@ import {
 	type LdapPasswords,
 	type SnapshotAnswer,
 } from "../../formats/ldap/wire.ts";
+import { readLines } from "../../services/lines.ts";
 import type { PeerConfig } from "../../services/peer-config.ts";
-import type { SshLink } from "../../services/ssh/connect.ts";
+import { connect, type SshLink } from "../../services/ssh/connect.ts";
+
+/** A look has less than 1 KB, and a snapshot some 150 bytes for each of its files. */
+const longestLine = 1 << 20;
+const longestAnswer = 4 << 20;
 
 /** What the live server says about its LDAP directory, as it comes in. */
 export type LiveWatch = Disposable & {
@@ -67,13 +71,16 @@ export async function openWatch(
 			ring();
 		}
 	};
-	createInterface({ input: channel, crlfDelay: Number.POSITIVE_INFINITY }).on("line", (line) => {
+	const misread = (error: unknown) =>
+		end(new Error(`${config.remoteAddress} sent what ldap_changes never says`, { cause: error }));
+	const onLine = (line: string) => {
 		try {
 			take(decodeFromLdapSource(line));
 		} catch (error) {
-			end(new Error(`${config.remoteAddress} sent what ldap_changes never says`, { cause: error }));
+			misread(error);
 		}
-	});
+	};
+	readLines(channel, longestLine, { onLine, onTooLong: misread });
 	const answerMs = Math.max(connect_timeout, link_timeout);
 	const beat = () => {
 		const silence = performance.now() - heardAt;
@@ -134,29 +141,37 @@ export async function openWatch(
 	};
 }
 
-/** Has the live server make a snapshot, and returns what it says about it. */
+/**
+ * Has the live server make a snapshot, and returns what it says about it. It asks on a connection of its
+ * own: with `MaxSessions 1` sshd refuses a second command on that of the watch.
+ */
 export async function requestSnapshot(
-	link: SshLink,
 	config: PeerConfig,
+	{ watch }: LdapHello,
 	signal: AbortSignal,
 ): Promise<SnapshotAnswer> {
 	const { command_timeout, ldap_copy_timeout } = config.settings;
-	// Its input stays open: the end of it tells the live side that nobody waits any more.
-	const channel = await link.exec("ldap_snapshot");
+	using link = await connect(config, signal);
+	// Its input stays open: the end of it tells the live side that nobody waits any more. Before 2.1 the
+	// live server has no name for the watch, and knows no words here.
+	const channel = await link.exec(watch === undefined ? "ldap_snapshot" : `ldap_snapshot ${watch}`);
 	const deadline = AbortSignal.any([
 		signal,
 		AbortSignal.timeout(2 * ldap_copy_timeout + command_timeout),
 	]);
 	const stderr = collect(channel);
+	const closed = Promise.withResolvers<void>();
 	let answer = "";
 	let exitCode = -1;
 	channel.setEncoding("utf8").on("data", (text: string) => {
 		answer += text;
+		if (answer.length > longestAnswer) {
+			closed.reject(new Error(`${config.remoteAddress}: the answer of ldap_snapshot has no end`));
+		}
 	});
 	channel.on("exit", (code: number | null) => {
 		exitCode = code ?? -1;
 	});
-	const closed = Promise.withResolvers<void>();
 	channel.on("close", closed.resolve).on("error", closed.reject);
 	const late = () => {
 		closed.reject(

@@ -5,27 +5,33 @@ import { judgeVersions } from "../../formats/guards.ts";
 import { blockSize } from "../../formats/ldap/block-size.ts";
 import { sameMark } from "../../formats/ldap/mark.ts";
 import type { SnapshotAnswer } from "../../formats/ldap/wire.ts";
+import { parseHello } from "../../formats/protocol/hello.ts";
 import type { LdapSnapshot } from "../../formats/state.ts";
 import { failPoint } from "../../services/fail-point.ts";
-import { writeWhole } from "../../services/files.ts";
+import { writeDurably } from "../../services/files.ts";
 import { checkRoom, roomForCopy, syncTree } from "../../services/ldap/copies.ts";
-import { readEnvironments } from "../../services/ldap/directory.ts";
+import {
+	areaOf,
+	environmentsOf,
+	readDatabases,
+	readEnvironments,
+} from "../../services/ldap/directory.ts";
+import { discard } from "../../services/ldap/discard.ts";
 import { findPlaces, type LdapPlaces } from "../../services/ldap/places.ts";
 import { forRound } from "../../services/ldap/round-processes.ts";
 import type { Logger } from "../../services/log/logger.ts";
 import type { PeerConfig } from "../../services/peer-config.ts";
 import { describeResult, makeRun, type Run } from "../../services/run.ts";
-import type { SshLink } from "../../services/ssh/connect.ts";
+import { ask } from "../../services/ssh/connect.ts";
 import { zimbraVersion } from "../../services/zimbra/version.ts";
 import { checkCopy, type Expected } from "./check.ts";
 import { type LiveWatch, requestSnapshot } from "./live-watch.ts";
-import { pull, type Transfer } from "./pull.ts";
+import { type PullPart, pull, type Transfer } from "./pull.ts";
 import { markerName } from "./swap.ts";
 
 export type CopyParts = {
 	readonly config: PeerConfig;
 	readonly log: Logger;
-	readonly link: SshLink;
 	readonly watch: LiveWatch;
 	readonly signal: AbortSignal;
 	/** where the copy is made, if not where it is put in use from */
@@ -63,7 +69,7 @@ export async function prepareCopy(
 	const places = parts.places ?? (await findPlaces(config));
 	// What a round before has left counts against the room for this one.
 	await rm(places.next, { recursive: true, force: true });
-	await rm(places.discarded, { recursive: true, force: true });
+	await discard(config, places, parts.log);
 	onPhase("pulling");
 	const { snapshot, expected, transfer } = await fetchCopy(parts, run, places);
 	failPoint("ldap-round:after-pull");
@@ -74,31 +80,42 @@ export async function prepareCopy(
 	const options = { config, run, signal, copy: places.next, scratch: places.check };
 	const entries = await checkCopy(options, expected);
 	const copy: LdapSnapshot = { ...snapshot, entries };
-	await writeWhole(join(places.next, markerName), `${JSON.stringify(copy)}\n`);
 	await syncTree(places.next);
+	// Last: a copy that has it is whole, checked and durable, whatever ends this process or this server.
+	await writeDurably(join(places.next, markerName), `${JSON.stringify(copy)}\n`);
 	return { copy, places, transfer };
 }
 
 async function fetchCopy(parts: CopyParts, run: Run, places: LdapPlaces): Promise<Fetched> {
 	if (parts.watch.hello.method === "files") return await fetchFiles(parts, run, places);
-	const { config, link, signal } = parts;
-	const answer = await requestSnapshot(link, config, signal);
+	const { config, watch, signal } = parts;
+	const answer = await requestSnapshot(config, watch.hello, signal);
 	// cn=config and schema of another release are not for this server's slapd and mailboxd.
 	const { zimbra } = answer;
 	const otherVersion = judgeVersions(config.remoteAddress, zimbra, await zimbraVersion(config));
 	if (otherVersion !== undefined) throw otherVersion;
 	const size = answer.contents.reduce((sum, file) => sum + file.size, 0);
-	const room = await roomForCopy(size, places.staging);
-	await checkRoom(dirname(places.staging), room, config.settings.disk_floor);
+	await demandRoom(config, places, size);
 	const transfer = await pull({
 		config,
 		run,
 		signal,
 		from: answer.directory,
 		to: places.staging,
+		parts: partsOf(Object.keys(answer.transactionIds)),
 		method: { kind: "snapshot", blockSize: await bestBlockSize(answer, size, places) },
 	});
 	return { transfer, snapshot: snapshotOf(answer), expected: answer };
+}
+
+/** Throws where a copy of so many bytes would leave less than disk_floor. */
+async function demandRoom(
+	config: PeerConfig,
+	{ staging }: LdapPlaces,
+	size: number,
+): Promise<void> {
+	const room = await roomForCopy(size, staging);
+	await checkRoom(dirname(staging), room, config.settings.disk_floor);
 }
 
 /** By the number of transactions since what is in staging. */
@@ -132,23 +149,44 @@ const snapshotOf = ({
 	takenAt,
 });
 
-/** The 2011 way: copies the files until nothing has changed meanwhile, but not for ever. */
-async function fetchFiles(
-	{ config, log, watch, signal }: CopyParts,
+/** cn=config first: it names the databases. */
+async function pullFiles(
+	{ config, watch, signal }: CopyParts,
 	run: Run,
-	places: LdapPlaces,
-): Promise<Fetched> {
+	{ staging }: LdapPlaces,
+): Promise<Transfer> {
+	const { home, ldap } = config.zimbra;
+	const common = { config, run, signal, from: watch.hello.directory, to: staging };
+	const method = { kind: "files" } as const;
+	await pull({ ...common, method, parts: partsOf([]), keepRest: true });
+	const databases = await readDatabases(staging, ldap, home);
+	const areas = databases.filter(({ backend }) => backend !== "mdb").map(areaOf);
+	return await pull({ ...common, method, parts: partsOf(environmentsOf(databases), areas) });
+}
+
+/** What is copied of data/ldap; see listOwn() for the same on the live side. */
+const partsOf = (environments: readonly string[], areas: readonly string[] = []): PullPart[] => [
+	{ path: "config", what: "all" },
+	// slapd leaves its pid file there.
+	{ path: "state/run", what: "empty" },
+	...environments.map((path) => ({ path, what: "environment" }) as const),
+	...areas.map((path) => ({ path, what: "all" }) as const),
+];
+
+/** The 2011 way: copies the files until nothing has changed meanwhile, but not for ever. */
+async function fetchFiles(parts: CopyParts, run: Run, places: LdapPlaces): Promise<Fetched> {
+	const { config, log, watch, signal } = parts;
+	// cn=config and schema of another release are not for this server's slapd and mailboxd.
+	const { connect_timeout, command_timeout } = config.settings;
+	const { stdout } = await ask(config, "hello", signal, connect_timeout + command_timeout);
+	const zimbra = parseHello(stdout)?.zimbra;
+	const otherVersion = judgeVersions(config.remoteAddress, zimbra, await zimbraVersion(config));
+	if (otherVersion !== undefined) throw otherVersion;
+	await demandRoom(config, places, watch.hello.size ?? 0);
 	let transfer: Transfer = { bytesReceived: 0, bytesSent: 0 };
 	for (let attempt = 1; attempt <= maxPulls; attempt++) {
 		const before = await watch.fresh();
-		const pulled = await pull({
-			config,
-			run,
-			signal,
-			from: watch.hello.directory,
-			to: places.staging,
-			method: { kind: "files" },
-		});
+		const pulled = await pullFiles(parts, run, places);
 		transfer = {
 			bytesReceived: transfer.bytesReceived + pulled.bytesReceived,
 			bytesSent: transfer.bytesSent + pulled.bytesSent,

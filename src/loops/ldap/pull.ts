@@ -14,14 +14,40 @@ export type PullOptions = {
 	readonly from: string;
 	/** here; what is in it already is only sent as far as it differs */
 	readonly to: string;
+	/** what of it, below `from`: all else is left there, and goes here */
+	readonly parts: readonly PullPart[];
+	/** what is in `to` beside the parts stays there */
+	readonly keepRest?: boolean;
 	/** the live directory itself; or a snapshot, whose pages are where they were in the one before */
 	readonly method:
 		| { readonly kind: "files" }
 		| { readonly kind: "snapshot"; readonly blockSize: number };
 };
 
+/** A directory with all that is in it, an environment of LMDB, or a directory alone. */
+export type PullPart = {
+	readonly path: string;
+	readonly what: "all" | "environment" | "empty";
+};
+
 /** What belongs to the other host's run of slapd; see staysHere() for the same on the live side. */
-const never = ["/state/run/*", "lock.mdb", "*.pid", "alock", "__db.*", ".live_sync*"];
+const never = ["lock.mdb", "*.pid", "alock", "__db.*", ".live_sync*", "lost+found"];
+
+/** rsync's rules, of which the first that fits decides. */
+function filterRules(parts: readonly PullPart[]): string[] {
+	const wanted = parts.flatMap(({ path, what }) => {
+		const name = path.replaceAll(/[\\*?[]/g, "\\$&");
+		const steps = name.split("/");
+		const above = steps.map((_, index) => `/${steps.slice(0, index + 1).join("/")}/`);
+		if (what === "empty") return above;
+		return [...above, what === "all" ? `/${name}/**` : `/${name}/data.mdb`];
+	});
+	return [
+		...never.map((pattern) => `--exclude=${pattern}`),
+		...new Set(wanted.map((pattern) => `--include=${pattern}`)),
+		"--exclude=*",
+	];
+}
 
 /** The heartbeat ends a pull over a dead link; this is for an rsync that hangs on its own. */
 const longestMs = 24 * 3600_000;
@@ -51,7 +77,7 @@ export async function pull(options: PullOptions): Promise<Transfer> {
 	};
 }
 
-function rsyncCommand({ config, from, to, method }: PullOptions): string[] {
+function rsyncCommand({ config, from, to, parts, keepRest, method }: PullOptions): string[] {
 	const { settings, remoteAddress } = config;
 	const host = remoteAddress.includes(":") ? `[${remoteAddress}]` : remoteAddress;
 	// A live data.mdb has holes for 80 GiB; --inplace with --sparse needs rsync 3.1.3.
@@ -67,10 +93,9 @@ function rsyncCommand({ config, from, to, method }: PullOptions): string[] {
 		// A file that is written through a memory map does not always get a new time.
 		"-I",
 		...shape,
-		"--delete",
-		"--delete-excluded",
+		...(keepRest === true ? [] : ["--delete", "--delete-excluded"]),
 		"--stats",
-		...never.map((pattern) => `--exclude=${pattern}`),
+		...filterRules(parts),
 		`--timeout=${Math.ceil(settings.command_timeout / 1000)}`,
 		"-e",
 		sshCommand(config),

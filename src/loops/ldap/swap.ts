@@ -14,6 +14,7 @@ import type { Config } from "../../services/config.ts";
 import { failPoint } from "../../services/fail-point.ts";
 import { readIfThere, syncDirectory, writeDurably } from "../../services/files.ts";
 import { environmentsOf, readDatabases } from "../../services/ldap/directory.ts";
+import { discard } from "../../services/ldap/discard.ts";
 import {
 	findPlaces,
 	type LdapPlaces,
@@ -63,7 +64,7 @@ export async function swapIn(
 ): Promise<void> {
 	const ldap = ldapService({ run: recorded(makeRun(config.settings), lock), config });
 	// Large files are removed now, not while LDAP is down.
-	await rm(places.discarded, { recursive: true, force: true });
+	await discard(config, places, log);
 	await rm(places.refused, { recursive: true, force: true });
 	await writeJournal(places, { phase: "install", snapshot: snapshot.id });
 	failPoint("ldap-swap:before-stop");
@@ -86,7 +87,7 @@ export async function swapIn(
 	}
 	await clearJournal(places);
 	failPoint("ldap-swap:before-cleaning");
-	await rm(places.discarded, { recursive: true, force: true });
+	await discard(config, places, log);
 }
 
 /**
@@ -125,7 +126,7 @@ export async function repairSwap(config: Config, log: Logger, signal: AbortSigna
 			throw new Error(`${started.problem}, on the previous copy; ${started.hint}`);
 		}
 		await clearJournal(places);
-		await rm(places.discarded, { recursive: true, force: true });
+		await discard(config, places, log);
 	} finally {
 		await lock.release();
 	}

@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import { describe } from "../../errors.ts";
+import { useWaiting } from "../../loops/ldap/round.ts";
 import { repairSwap } from "../../loops/ldap/swap.ts";
 import { deadline } from "../../services/clock.ts";
 import type { Config } from "../../services/config.ts";
@@ -20,5 +21,18 @@ export async function repairLdap(config: Config, log: Logger): Promise<void> {
 	await repairSwap(config, log, late).catch(async (error: unknown) => {
 		if (!(await isThere(join(config.zimbra.ldap, "config")))) throw error;
 		process.stderr.write(`live-syncd: LDAP: ${describe(error)}\n`);
+	});
+}
+
+/** An LDAP loop that was killed may have left a whole copy: operations that were received may need it. */
+export async function useWaitingCopy(config: Config, log: Logger): Promise<void> {
+	const late = deadline(
+		config.settings.replay_timeout,
+		`${config.base.lock} was held by another process for all of replay_timeout`,
+	);
+	await useWaiting(config, log, late).catch((error: unknown) => {
+		process.stderr.write(
+			`live-syncd: LDAP: the copy that waits in ${config.base.ldap} is not used: ${describe(error)}\n`,
+		);
 	});
 }

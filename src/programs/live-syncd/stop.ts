@@ -22,7 +22,7 @@ import { readRole, writeRole } from "../../services/role.ts";
 import { makeRun } from "../../services/run.ts";
 import { clearStopFile, findLoops } from "./loop.ts";
 import { Patience } from "./patience.ts";
-import { repairLdap } from "./repair-ldap.ts";
+import { repairLdap, useWaitingCopy } from "./repair-ldap.ts";
 import { makeDirectories } from "./setting-up.ts";
 import { takeTurn } from "./turn.ts";
 
@@ -68,6 +68,7 @@ async function endLoops(config: Config, log: Logger): Promise<void> {
 		process.stderr.write(`live-syncd: ${describe(error)}\n`);
 	});
 	await repairLdap(config, log);
+	await useWaitingCopy(config, log);
 }
 
 /**

@@ -1,10 +1,10 @@
-import { removeSnapshot, takeSnapshot } from "../../loops/ldap-source/snapshot.ts";
+import { removeSnapshot, removeStale, takeSnapshot } from "../../loops/ldap-source/snapshot.ts";
 import type { Serve } from "./context.ts";
 import { ldapSource } from "./ldap-source.ts";
 import { say } from "./output.ts";
 
 /** Makes a consistent copy of the LDAP directory, ready to be pulled, and tells what is in it. */
-export const serve: Serve<"ldap_snapshot"> = async (_, { config, input, signal }) => {
+export const serve: Serve<"ldap_snapshot"> = async ({ watch }, { config, input, signal }) => {
 	// The mirror keeps its end open as long as it waits for the answer.
 	const gone = new AbortController();
 	const client = input();
@@ -13,16 +13,17 @@ export const serve: Serve<"ldap_snapshot"> = async (_, { config, input, signal }
 	client.resume();
 	const either = AbortSignal.any([signal, gone.signal]);
 	try {
-		const source = await ldapSource(config, either);
+		const source = await ldapSource(config, either, watch);
 		const answer = await takeSnapshot(source);
 		try {
 			either.throwIfAborted();
 			await say(`${JSON.stringify(answer)}\n`);
 		} catch (error) {
-			// The watch on the same connection may have ended before, with nothing to remove yet.
-			await removeSnapshot(source, 0);
+			await removeSnapshot(source);
 			throw error;
 		}
+		// Its watch may have ended before, with nothing to remove yet.
+		await removeStale(source);
 		return 0;
 	} finally {
 		client.destroy();

@@ -1,8 +1,7 @@
-import { readdir } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { watch } from "chokidar";
-import { describe } from "../../errors.ts";
+import { hasCode } from "../../errors.ts";
+import { environmentsOf, readDatabases, stateOfFiles } from "../../services/ldap/directory.ts";
 import { readEnvironment } from "../../services/ldap/lmdb.ts";
 import type { Serve } from "./context.ts";
 import { complain, say } from "./output.ts";
@@ -11,66 +10,44 @@ import { complain, say } from "./output.ts";
  * What `inotifywait -r data/ldap` did in 2011: waits for the first change and names the file, such as
  * `/opt/zimbra/data/ldap/mdb/db/ MODIFY data.mdb`.
  *
- * File events alone do not do: since Zimbra 8 slapd writes its database through a memory map, which
- * makes none. So the transaction id of each LMDB environment is looked at, and files are watched for
- * the rest: cn=config, and the hdb databases of Zimbra 7.
+ * It polls. Since Zimbra 8 slapd writes its database through a memory map, which makes no file events, and
+ * inotify's instances and watches may be used up. Of each LMDB environment the transaction id is looked at,
+ * of cn=config and of the hdb databases of Zimbra 7 the files.
  */
 export const serve: Serve<"wait_ldap"> = async (_, { config, signal }) => {
-	const root = config.zimbra.ldap;
+	const { home, ldap: root } = config.zimbra;
 	complain("Setting up watches.");
-	const environments = await findEnvironments(root);
-	const before = new Map<string, string>();
-	// Those that cannot be read as LMDB 0.9 are watched as files, which is what there is.
-	for (const each of environments) {
-		const state = await readState(each).catch((error: unknown) => complain(describe(error)));
-		if (state !== undefined) before.set(each, state);
-	}
-	const ownFiles = new Set(
-		[...before.keys()].flatMap((each) => [join(each, "data.mdb"), join(each, "lock.mdb")]),
-	);
-	let changed: string | undefined;
-	const watcher = watch(root, {
-		ignoreInitial: true,
-		atomic: false,
-		ignored: (path) => ownFiles.has(path),
-	});
-	try {
-		await new Promise<void>((resolve, reject) => {
-			watcher.once("ready", resolve).once("error", reject);
-		});
-		watcher.on("all", (event, path) => {
-			changed ??= `${dirname(path)}/ ${event.startsWith("unlink") ? "DELETE" : "MODIFY"} ${basename(path)}`;
-		});
-		watcher.on("error", (error) => {
-			changed ??= `${root}/ MODIFY unknown: ${describe(error)}`;
-		});
-		complain("Watches established.");
-		for (;;) {
-			for (const [each, state] of before) {
-				// One that cannot be read any more has changed, whatever became of it.
-				const now = await readState(each).catch(() => undefined);
-				if (now !== state) changed ??= `${each}/ MODIFY data.mdb`;
-			}
-			if (changed !== undefined) {
-				await say(`${changed}\n`);
-				return 0;
-			}
-			await sleep(config.settings.ldap_poll, undefined, { signal });
+	const databases = await readDatabases(root, root, home);
+	const look = async () => {
+		const states = await stateOfFiles(root, databases);
+		for (const place of environmentsOf(databases)) {
+			states.set(`${place}/data.mdb`, await readState(join(root, place)));
 		}
-	} finally {
-		await watcher.close();
+		return states;
+	};
+	const before = await look();
+	complain("Watches established.");
+	for (;;) {
+		await sleep(config.settings.ldap_poll, undefined, { signal });
+		const now = await look().catch((error: unknown) => {
+			// A file was replaced while it was looked at, or is gone: the next look tells which.
+			if (hasCode(error, "ENOENT")) return before;
+			throw error;
+		});
+		const path = [...now.keys(), ...before.keys()].find(
+			(each) => now.get(each) !== before.get(each),
+		);
+		if (path === undefined) continue;
+		const file = join(root, path);
+		await say(`${dirname(file)}/ ${now.has(path) ? "MODIFY" : "DELETE"} ${basename(file)}\n`);
+		return 0;
 	}
 };
 
-/** Directories with an LMDB environment below data/ldap. */
-async function findEnvironments(root: string): Promise<string[]> {
-	const entries = await readdir(root, { recursive: true, withFileTypes: true });
-	return entries
-		.filter((entry) => entry.name === "data.mdb" && !entry.isDirectory())
-		.map((entry) => entry.parentPath);
-}
-
 async function readState(directory: string): Promise<string> {
-	const { source, transactionId, mapSize } = await readEnvironment(directory);
+	const { source, transactionId, mapSize } = await readEnvironment(directory).catch(() => nothing);
 	return `${source} ${transactionId} ${mapSize}`;
 }
+
+/** An environment that cannot be read any more has changed, whatever became of it. */
+const nothing = { source: "", transactionId: 0, mapSize: 0 };

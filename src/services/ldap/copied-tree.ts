@@ -86,14 +86,17 @@ async function demandModule(
 			return;
 		}
 	}
-	throw refuse(`this server has none of that name in ${directories.join(", ")}`);
+	// Built into slapd, as back_monitor often is: it takes no file then. Else slapd does not start with this
+	// copy, and the one before is back. Source: OpenLDAP, servers/slapd/module.c, module_load().
+	if (!name.includes("/")) return;
+	throw refuse("this server has no such file");
 }
 
 const whole = (path: string): Promise<string> => realpath(path).catch(() => path);
 
-const refusal = ({ remoteAddress, zimbra }: PeerConfig, what: string): Refusal =>
+const refusal = ({ remoteAddress }: PeerConfig, what: string): Refusal =>
 	new Refusal(
 		"ldap-config",
 		`the LDAP copy from ${remoteAddress} is not used, its slapd configuration is not safe here: ${what}`,
-		`find out on ${remoteAddress} who configured that. If it is wanted, configure the same on this server first, with LDAP stopped: slapmodify -F ${zimbra.ldap}/config -n 0; what this server's own cn=config has is taken over`,
+		`find out on ${remoteAddress} who configured that. If it is wanted, make the same change on this server first: ldapmodify -x -H ldapi:/// -D cn=config -W; what this server's own cn=config has is taken over`,
 	);

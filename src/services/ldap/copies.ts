@@ -10,7 +10,7 @@ import { listTree } from "./directory.ts";
 /** Size and digest of every file of a copy: what the other host compares with. */
 export async function describeContents(root: string): Promise<SnapshotFile[]> {
 	const contents: SnapshotFile[] = [];
-	for (const path of (await listTree(root, true)).files) {
+	for (const path of (await listTree(root)).files) {
 		const hash = createHash("sha256");
 		let size = 0;
 		for await (const bytes of createReadStream(join(root, path), { highWaterMark: 1 << 20 })) {
@@ -34,7 +34,7 @@ export async function checkRoom(directory: string, bytes: number, floor: number)
 /** Bytes that a copy of that size takes on the mirror: one for slapd, and what staging grows by. */
 export async function roomForCopy(size: number, staging: string): Promise<number> {
 	let staged = 0;
-	for (const path of (await listTree(staging, true).catch(() => undefined))?.files ?? []) {
+	for (const path of (await listTree(staging).catch(() => undefined))?.files ?? []) {
 		staged += (await stat(join(staging, path))).size;
 	}
 	return size + Math.max(0, size - staged);
@@ -42,7 +42,7 @@ export async function roomForCopy(size: number, staging: string): Promise<number
 
 /** Makes a whole copy durable, before anything relies on it. */
 export async function syncTree(root: string): Promise<void> {
-	const { directories, files } = await listTree(root, true);
+	const { directories, files } = await listTree(root);
 	for (const path of files) {
 		await using file = await open(join(root, path), "r");
 		await file.sync();

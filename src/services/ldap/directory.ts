@@ -50,14 +50,11 @@ export async function readDatabases(
 export const environmentsOf = (databases: readonly LdapDatabase[]): string[] =>
 	databases.filter(({ backend }) => backend === "mdb").map(({ place }) => place);
 
-/** What of data/ldap belongs to one host and one run of slapd, and is never copied. */
+/** What of a database's directory belongs to one host and one run of slapd, and is never copied. */
 function staysHere(path: string): boolean {
 	const name = basename(path);
 	return (
-		path.startsWith("state/") ||
 		name === "lock.mdb" ||
-		// Of an environment in use mdb_copy makes the copy; of one that is not, an old backup, none.
-		name === "data.mdb" ||
 		name.endsWith(".pid") ||
 		name.startsWith(".live_sync") ||
 		// BerkeleyDB's shared memory and its note of who has it open
@@ -66,10 +63,13 @@ function staysHere(path: string): boolean {
 	);
 }
 
+/** Not hdb/db alone: BerkeleyDB writes to its logs first, which Zimbra 7 has in hdb/logs. */
+export const areaOf = ({ place }: LdapDatabase): string => place.split("/")[0] ?? place;
+
 export type Tree = { readonly directories: string[]; readonly files: string[] };
 
-/** All directories, and all regular files that are copied, as paths below `root`, sorted. */
-export async function listTree(root: string, all = false): Promise<Tree> {
+/** All directories and all regular files, as paths below `root`, sorted. */
+export async function listTree(root: string): Promise<Tree> {
 	const directories: string[] = [];
 	const files: string[] = [];
 	const visit = async (below: string): Promise<void> => {
@@ -78,13 +78,72 @@ export async function listTree(root: string, all = false): Promise<Tree> {
 			if (entry.isDirectory()) {
 				directories.push(path);
 				await visit(path);
-			} else if (entry.isFile() && (all || !staysHere(path))) {
+			} else if (entry.isFile()) {
 				files.push(path);
 			}
 		}
 	};
 	await visit("");
 	return { directories: directories.toSorted(), files: files.toSorted() };
+}
+
+/**
+ * What is copied of data/ldap: cn=config and the databases that it names, but the data.mdb of those, which
+ * mdb_copy copies. Nothing else that may lie there: ldap.bak of an upgrade, a lost+found that nobody may
+ * read. And the directory in which slapd leaves its pid file, empty.
+ */
+export async function listOwn(root: string, databases: readonly LdapDatabase[]): Promise<Tree> {
+	const directories = new Set<string>();
+	const files: string[] = [];
+	const visit = async (below: string, wanted: (path: string) => boolean): Promise<void> => {
+		directories.add(below);
+		for (const entry of await readdir(join(root, below), { withFileTypes: true })) {
+			const path = `${below}/${entry.name}`;
+			// Of each file system that is mounted there.
+			if (entry.name === "lost+found") continue;
+			if (entry.isDirectory()) await visit(path, wanted);
+			else if (entry.isFile() && wanted(path)) files.push(path);
+		}
+	};
+	// slapd looks at no other names. Source: servers/slapd/back-ldif.
+	await visit("config", (path) => path.endsWith(".ldif"));
+	for (const database of databases) {
+		if (database.backend === "mdb") {
+			const parts = database.place.split("/");
+			for (const [index] of parts.entries()) directories.add(parts.slice(0, index + 1).join("/"));
+		} else {
+			await visit(areaOf(database), (path) => !staysHere(path));
+		}
+	}
+	for (const path of ["state", "state/run"]) {
+		if ((await lstat(join(root, path)).catch(() => undefined))?.isDirectory() === true) {
+			directories.add(path);
+		}
+	}
+	return { directories: [...directories].toSorted(), files: files.toSorted() };
+}
+
+/** What tells whether one of {@link listOwn} was written, without reading it, by its path. */
+export async function stateOfFiles(
+	root: string,
+	databases: readonly LdapDatabase[],
+): Promise<Map<string, string>> {
+	const states = new Map<string, string>();
+	for (const path of (await listOwn(root, databases)).files) {
+		states.set(path, await stateOf(join(root, path)));
+	}
+	return states;
+}
+
+/** A file that is replaced in just that moment has a state too. */
+async function stateOf(path: string): Promise<string> {
+	const { ino, size, mtimeNs } = await lstat(path, { bigint: true }).catch(
+		(error: unknown): { ino?: bigint; size?: bigint; mtimeNs?: bigint } => {
+			if (hasCode(error, "ENOENT")) return {};
+			throw error;
+		},
+	);
+	return `${ino}\0${size}\0${mtimeNs}`;
 }
 
 /**
@@ -96,18 +155,14 @@ export async function digestFiles(
 	databases: readonly LdapDatabase[],
 ): Promise<string> {
 	const hash = createHash("sha256");
-	for (const path of (await listTree(join(root, "config"), true)).files) {
-		const bytes = await readFile(join(root, "config", path));
-		hash.update(`${path}\0${bytes.length}\0`).update(bytes);
-	}
-	for (const { backend, place } of databases) {
-		if (backend === "mdb") continue;
-		// Not hdb/db alone: BerkeleyDB writes to its logs first, which Zimbra 7 has in hdb/logs.
-		const [area = place] = place.split("/");
-		for (const path of (await listTree(join(root, area))).files) {
-			const { ino, size, mtimeNs } = await lstat(join(root, area, path), { bigint: true });
-			hash.update(`${area}/${path}\0${ino}\0${size}\0${mtimeNs}\0`);
+	for (const path of (await listOwn(root, databases)).files) {
+		const inConfig = path.startsWith("config/");
+		if (!inConfig) {
+			hash.update(`${path}\0${await stateOf(join(root, path))}\0`);
+			continue;
 		}
+		const bytes = await readFile(join(root, path));
+		hash.update(`${path.slice("config/".length)}\0${bytes.length}\0`).update(bytes);
 	}
 	return hash.digest("hex");
 }

@@ -4,7 +4,6 @@ import { hasCode } from "../../errors.ts";
 import type { Generation } from "../../formats/ldap/swap-plan.ts";
 import type { Config } from "../config.ts";
 import { isThere, makeDirectory, renameDurably } from "../files.ts";
-import { listTree } from "./directory.ts";
 
 /** Where the mirror keeps its copies; all on the file system of data/ldap, to be renamed into place. */
 export type LdapPlaces = Readonly<Record<Generation, string>> & {
@@ -51,11 +50,21 @@ const placesIn = (area: string, current: string): LdapPlaces => ({
 
 /** A directory of another file system in there; a link to one is no harm. */
 async function mountedBelow(directory: string, dev: number): Promise<string | undefined> {
-	for (const path of (await listTree(directory)).directories) {
-		const found = await lstat(join(directory, path)).catch(() => undefined);
-		if (found !== undefined && found.dev !== dev) return join(directory, path);
+	for (const entry of await readdir(directory, { withFileTypes: true }).catch(notAllowed)) {
+		if (!entry.isDirectory()) continue;
+		const path = join(directory, entry.name);
+		const found = await lstat(path).catch(() => undefined);
+		if (found !== undefined && found.dev !== dev) return path;
+		const inside = await mountedBelow(path, dev);
+		if (inside !== undefined) return inside;
 	}
 	return undefined;
+}
+
+/** A directory that our user may not read, of root or of a file system, is not LDAP's. */
+function notAllowed(error: unknown): [] {
+	if (hasCode(error, "EACCES", "ENOENT")) return [];
+	throw error;
 }
 
 const areaBeside = (current: string): string => join(dirname(current), ".live_sync_ldap");
@@ -114,14 +123,24 @@ export async function renameGeneration(from: string, to: string): Promise<void> 
  * Source: zm-core-utils, src/bin/ldap.production.
  */
 async function isShell(path: string): Promise<boolean> {
-	const state = join(path, "state");
 	try {
-		const entries = await readdir(path, { recursive: true, withFileTypes: true });
-		return entries.every(
-			(entry) => entry.isDirectory() || `${entry.parentPath}/`.startsWith(`${state}/`),
-		);
+		for (const entry of await readdir(path, { withFileTypes: true })) {
+			if (entry.name === "state" && entry.isDirectory()) continue;
+			if (!entry.isDirectory() || !(await hasNoFile(join(path, entry.name)))) return false;
+		}
+		return true;
 	} catch (error) {
 		if (hasCode(error, "ENOENT")) return false;
 		throw error;
 	}
+}
+
+/** What cannot be read counts as a file. */
+async function hasNoFile(path: string): Promise<boolean> {
+	const entries = await readdir(path, { withFileTypes: true }).catch(() => undefined);
+	if (entries === undefined) return false;
+	for (const entry of entries) {
+		if (!entry.isDirectory() || !(await hasNoFile(join(path, entry.name)))) return false;
+	}
+	return true;
 }

@@ -1,3 +1,4 @@
+import { slapdIsHere } from "../ldap/slapd-here.ts";
 import { describeResult } from "../run.ts";
 import type { ServiceParts } from "./service.ts";
 
@@ -17,7 +18,9 @@ export async function accountExists(
 	signal.throwIfAborted();
 	if (result.ended === "by itself") {
 		if (result.exitCode === 0) return true;
-		if (/NO_SUCH_ACCOUNT/.test(result.stderr + result.stdout)) return false;
+		const isAbsent = /NO_SUCH_ACCOUNT/.test(result.stderr + result.stdout);
+		// It may be another host's LDAP that says so, while ours is down.
+		if (isAbsent && (await slapdIsHere(config)) !== false) return false;
 	}
 	throw new Error(
 		`whether account ${accountId} is there is not known: ${describeResult(command, result)}`,

@@ -2,6 +2,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Config } from "../config.ts";
 import { readIfThere } from "../files.ts";
+import { slapdIsHere } from "../ldap/slapd-here.ts";
 import { readProc } from "../proc.ts";
 import { userOf } from "../process-table.ts";
 import { identify, isAlive, type ProcessIdentity } from "../processes.ts";
@@ -15,7 +16,7 @@ import { describeResult, type Run, type RunResult, withAction } from "../run.ts"
  */
 export type Service = {
 	readonly name: "ldap" | "mysql";
-	/** Whether it answers a question; runs its check command, which for LDAP may start a JVM. */
+	/** Whether it, of this host, answers a question; runs its check command, which for LDAP may start a JVM. */
 	answers(signal: AbortSignal): Promise<boolean>;
 	/** Returns when it answers, or cannot be made to within service_timeout. */
 	start(signal: AbortSignal): Promise<ServiceResult>;
@@ -42,6 +43,8 @@ type Kind = {
 	/** what the command line of its process must hold: a pid file may come from the other host */
 	readonly processName: RegExp;
 	readonly logFile: string;
+	/** false where what answers can not be of this host; its process counts too */
+	readonly isHere?: () => Promise<boolean | undefined>;
 };
 
 export const ldapService = ({ run, config }: ServiceParts): Service =>
@@ -53,6 +56,7 @@ export const ldapService = ({ run, config }: ServiceParts): Service =>
 			pidFiles: [join(config.zimbra.ldap, "state/run/slapd.pid")],
 			processName: /slapd/,
 			logFile: "/var/log/zimbra.log",
+			isHere: () => slapdIsHere(config),
 		},
 		{ run, config },
 	);
@@ -87,6 +91,7 @@ function makeService(kind: Kind, { run, config }: ServiceParts): Service {
 		return result;
 	};
 	const answers = async (signal: AbortSignal) => {
+		if ((await kind.isHere?.()) === false && (await process()) === undefined) return false;
 		const result = await run(kind.check, { timeoutMs: commandMs, signal });
 		signal.throwIfAborted();
 		return result.exitCode === 0 && result.ended === "by itself";

@@ -27,6 +27,10 @@ export class LiveServer implements AsyncDisposable {
 		for (const each of [...directories, "data/ldap/config/cn=config"]) {
 			await mkdir(join(server.home, each), { recursive: true });
 		}
+		await writeFile(
+			join(server.home, "data/ldap/config/cn=config/olcDatabase={2}mdb.ldif"),
+			"dn: olcDatabase={2}mdb\nolcDatabase: {2}mdb\nolcDbDirectory: data/ldap/mdb/db\n",
+		);
 		await cp(samples, join(server.home, "redolog"), {
 			recursive: true,
 			preserveTimestamps: true,
@@ -58,18 +62,23 @@ export class LiveServer implements AsyncDisposable {
 		await chmod(this.path("bin", name), 0o755);
 	}
 
-	/** Starts the program as sshd would, with what the client asked for in SSH_ORIGINAL_COMMAND. */
-	start(asked?: string, words: readonly string[] = []): ChildProcessWithoutNullStreams {
+	/**
+	 * Starts the program as sshd would, with what the client asked for in SSH_ORIGINAL_COMMAND.
+	 * @param prefix words in front of it, such as those of unshare
+	 */
+	start(
+		asked?: string,
+		words: readonly string[] = [],
+		prefix: readonly string[] = [],
+	): ChildProcessWithoutNullStreams {
 		const { NODE_TEST_CONTEXT: _, SSH_ORIGINAL_COMMAND: __, ...environment } = process.env;
 		const config = ["--config", join(this.base, "live_sync.conf")];
-		const child = spawn(
-			process.execPath,
-			[join(project, "bin/sync-commands.ts"), ...config, ...words],
-			{
-				env: { ...environment, ...(asked === undefined ? {} : { SSH_ORIGINAL_COMMAND: asked }) },
-				stdio: "pipe",
-			},
-		);
+		const program = [process.execPath, join(project, "bin/sync-commands.ts"), ...config];
+		const [command = "", ...rest] = [...prefix, ...program, ...words];
+		const child = spawn(command, rest, {
+			env: { ...environment, ...(asked === undefined ? {} : { SSH_ORIGINAL_COMMAND: asked }) },
+			stdio: "pipe",
+		});
 		child.stdin.on("error", () => undefined); // it need not read what we say
 		this.#running.add(child);
 		child.once("exit", () => this.#running.delete(child));

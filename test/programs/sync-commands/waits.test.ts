@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { type ChildProcess, execFileSync } from "node:child_process";
+import { type ChildProcess, execFileSync, spawnSync } from "node:child_process";
 import { appendFile, mkdir, readFile, rename, rm, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -148,6 +148,40 @@ test("wait_ldap ends on a transaction that makes no file event, as slapd's write
 	execFileSync("mdb_load", [database], { input: dump(["c", "d"]) });
 	const { code, stdout } = await ended;
 	assert.deepEqual([code, stdout], [0, `${database}/ MODIFY data.mdb\n`]);
+});
+
+/** In a namespace where inotify has no instance to give; whoever runs it is root there. */
+const withoutInotify = [
+	...["unshare", "--user", "--map-root-user", "sh", "-c"],
+	'echo 0 >/proc/sys/user/max_inotify_instances && exec "$@"',
+	"sh",
+];
+const canLimitInotify = spawnSync(withoutInotify[0] ?? "", [...withoutInotify.slice(1), "true"]);
+
+test("where inotify's instances are used up, wait_ldap and ldap_changes tell a change all the same", {
+	skip: canLimitInotify.status === 0 ? false : "no user namespaces here",
+}, async () => {
+	await using server = await LiveServer.make({
+		ldap_poll: "50ms",
+		// As whom the namespace shows us.
+		user: "root",
+	});
+	await mkdir(server.path("data/ldap/mdb/db"), { recursive: true });
+	execFileSync("mdb_load", [server.path("data/ldap/mdb/db")], { input: dump(["a", "b"]) });
+	const file = server.path("data/ldap/config/cn=config/olcDatabase={2}mdb.ldif");
+	const wait = server.start(undefined, ["wait_ldap"], withoutInotify);
+	const changes = server.start(undefined, ["ldap_changes"], withoutInotify);
+	const ended = ending(wait);
+	await established(wait);
+	let said = "";
+	changes.stdout.on("data", (text: string | Buffer) => {
+		said += text.toString();
+	});
+	const digests = () => new Set([...said.matchAll(/"files":"(\w+)"/g)].map(([, each]) => each));
+	await until("a first look", () => digests().size === 1);
+	await appendFile(file, "olcDbIndex: sn eq\n");
+	assert.match((await ended).stdout, /MODIFY olcDatabase=\{2\}mdb\.ldif\n$/);
+	await until("a look at the change", () => digests().size === 2);
 });
 
 test("wait_ldap without LDAP data never says that it watches", async () => {

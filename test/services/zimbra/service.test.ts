@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { test } from "node:test";
+import { accountExists } from "../../../src/services/zimbra/accounts.ts";
 import { databaseService, ldapService } from "../../../src/services/zimbra/service.ts";
 import { scriptedHost } from "./host.ts";
 
@@ -98,4 +99,33 @@ test("slapd that answers without a pid file counts as running", async () => {
 	const result = await ldapService(host).stop(signal);
 	assert.match(result.ok ? "" : result.problem, /ldap still runs/);
 	await rm(host.path("bin/zmprov"));
+});
+
+test("an LDAP that answers while no slapd of this host has the database open is another host's", async () => {
+	await using host = await scriptedHost();
+	await host.script("ldap", 'echo "$1" >>"$0.calls"; exit 1');
+	await host.script("zmprov", "exit 0");
+	await mkdir(host.path("data/ldap/config/cn=config"), { recursive: true });
+	await mkdir(host.path("data/ldap/mdb/db"), { recursive: true });
+	await writeFile(host.path("data/ldap/mdb/db/lock.mdb"), "");
+	await writeFile(
+		host.path("data/ldap/config/cn=config/olcDatabase={2}mdb.ldif"),
+		"dn: olcDatabase={2}mdb\nolcDatabase: {2}mdb\nolcDbDirectory: data/ldap/mdb/db\n",
+	);
+	const ldap = ldapService(host);
+	assert.equal(await ldap.answers(signal), false);
+	const result = await ldap.start(signal);
+	assert.match(result.ok ? "" : result.problem, /ldap did not start/);
+	assert.match(await readFile(host.path("bin/ldap.calls"), "utf8"), /^start$/m);
+	assert.deepEqual(await ldap.stop(signal), { ok: true, changed: false });
+
+	await host.script(
+		"zmprov",
+		'echo "ERROR: account.NO_SUCH_ACCOUNT (no such account: x)" >&2; exit 2',
+	);
+	await assert.rejects(accountExists(host, "x", signal), /is not known/);
+	using slapd = await process("slapd");
+	await writeFile(host.path("data/ldap/state/run/slapd.pid"), `${slapd.pid}\n`);
+	await host.script("zmprov", "exit 0");
+	assert.equal(await ldap.answers(signal), true);
 });
