@@ -2,6 +2,7 @@ import { existsSync } from "node:fs";
 import { networkInterfaces, userInfo } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { describe, Refusal } from "../errors.ts";
+import { canonicalAddress } from "../formats/address.ts";
 import { parseSettings } from "../formats/settings/parse.ts";
 import type { Settings } from "../formats/settings/table.ts";
 import { readIfThere } from "./files.ts";
@@ -91,11 +92,11 @@ export async function loadConfig(file: string): Promise<Config> {
 function findLocal(settings: Settings, path: string): "server1" | "server2" {
 	const own = new Set(
 		Object.values(networkInterfaces()).flatMap((list) =>
-			(list ?? []).map(({ address }) => canonical(address)),
+			(list ?? []).map(({ address }) => canonicalAddress(address)),
 		),
 	);
 	const here = (["server1", "server2"] as const).filter((name) =>
-		own.has(canonical(settings[name])),
+		own.has(canonicalAddress(settings[name])),
 	);
 	const [only] = here;
 	if (here.length === 1 && only !== undefined) return only;
@@ -105,12 +106,6 @@ function findLocal(settings: Settings, path: string): "server1" | "server2" {
 		`${path}: ${found} of server1 (${settings.server1}) and server2 (${settings.server2}) is an address of this machine`,
 		'mend the addresses, or say which it is: local="server1"',
 	);
-}
-
-/** One spelling for each address: IPv6 has many. */
-function canonical(address: string): string {
-	const bare = address.replace(/%.*$/, "");
-	return bare.includes(":") ? new URL(`http://[${bare}]/`).hostname : bare;
 }
 
 /** Both programs must run as the user that owns Zimbra's files, as the original did. */

@@ -59,14 +59,22 @@ export class LiveServer implements AsyncDisposable {
 	}
 
 	/** Starts the program as sshd would, with what the client asked for in SSH_ORIGINAL_COMMAND. */
-	start(asked?: string, words: readonly string[] = []): ChildProcessWithoutNullStreams {
+	start(
+		asked?: string,
+		words: readonly string[] = [],
+		more: Readonly<Record<string, string>> = {},
+	): ChildProcessWithoutNullStreams {
 		const { NODE_TEST_CONTEXT: _, SSH_ORIGINAL_COMMAND: __, ...environment } = process.env;
 		const config = ["--config", join(this.base, "live_sync.conf")];
 		const child = spawn(
 			process.execPath,
 			[join(project, "bin/sync-commands.ts"), ...config, ...words],
 			{
-				env: { ...environment, ...(asked === undefined ? {} : { SSH_ORIGINAL_COMMAND: asked }) },
+				env: {
+					...environment,
+					...more,
+					...(asked === undefined ? {} : { SSH_ORIGINAL_COMMAND: asked }),
+				},
 				stdio: "pipe",
 			},
 		);
