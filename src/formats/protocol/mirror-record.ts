@@ -47,7 +47,8 @@ export function parseMirrorRecord(text: string): MirrorRecord | undefined {
 	const at = parseMoment(value.at);
 	if (at === undefined) return undefined;
 	const { mirror } = value;
-	const record = { version: 1, mirror, at, heardAt: parseMoment(value.heardAt) } as const;
+	const heardAt = parseMoment(value.heardAt);
+	const record = { version: 1, mirror, at, ...(heardAt && { heardAt }) } as const;
 	if (value.replayed === null) return { ...record, replayed: null };
 	const replayed = parseLogPosition(value.replayed);
 	return replayed === undefined ? undefined : { ...record, replayed };

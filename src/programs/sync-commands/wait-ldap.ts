@@ -5,7 +5,7 @@ import { watch } from "chokidar";
 import { describe } from "../../errors.ts";
 import { readEnvironment } from "../../services/ldap/lmdb.ts";
 import type { Serve } from "./context.ts";
-import { complain, say } from "./output.ts";
+import { complain, makePulse, say } from "./output.ts";
 
 /**
  * What `inotifywait -r data/ldap` did in 2011: waits for the first change and names the file, such as
@@ -45,6 +45,7 @@ export const serve: Serve<"wait_ldap"> = async (_, { config, signal }) => {
 			changed ??= `${root}/ MODIFY unknown: ${describe(error)}`;
 		});
 		complain("Watches established.");
+		const pulse = makePulse();
 		for (;;) {
 			for (const [each, state] of before) {
 				// One that cannot be read any more has changed, whatever became of it.
@@ -55,6 +56,7 @@ export const serve: Serve<"wait_ldap"> = async (_, { config, signal }) => {
 				await say(`${changed}\n`);
 				return 0;
 			}
+			await pulse();
 			await sleep(config.settings.ldap_poll, undefined, { signal });
 		}
 	} finally {
