@@ -21,6 +21,7 @@ export type RefusalCode =
 	| "ldap-password-drift"
 	| "log-altered"
 	| "mailboxd-up"
+	| "mirror-in-use"
 	| "no-initial-copy"
 	| "no-ssh-key"
 	| "not-configured"

@@ -23,7 +23,7 @@ export function livingSessions({ base }: Pick<Config, "base">): Session[] {
 	for (const name of list(base.sessions)) {
 		const session = parseName(name);
 		if (session !== undefined && isAlive(session.process)) living.push(session);
-		else rmSync(join(base.sessions, name), { force: true });
+		else remove(join(base.sessions, name));
 	}
 	return living.toSorted((a, b) => a.process.startTime - b.process.startTime);
 }
@@ -41,7 +41,14 @@ export function beginSession(
 		mkdirSync(base.sessions, { recursive: true, mode: 0o750 });
 		closeSync(openSync(file, "w", 0o640));
 	}
-	return { [Symbol.dispose]: () => rmSync(file, { force: true }) };
+	return { [Symbol.dispose]: () => remove(file) };
+}
+
+/** What stays, on a disk that cannot be written, names nobody who lives. */
+function remove(file: string): void {
+	try {
+		rmSync(file, { force: true });
+	} catch {}
 }
 
 function list(directory: string): string[] {
