@@ -25,6 +25,7 @@ export type RefusalCode =
 	| "ldap-path"
 	| "log-altered"
 	| "mailboxd-up"
+	| "mirror-in-use"
 	| "no-initial-copy"
 	| "no-ssh-key"
 	| "not-configured"

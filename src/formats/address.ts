@@ -14,3 +14,21 @@ function isIPv4(text: string): boolean {
 		parts.length === 4 && parts.every((part) => /^(0|[1-9]\d{0,2})$/.test(part) && +part < 256)
 	);
 }
+
+/**
+ * One spelling for each address: IPv6 has many, and an IPv4 address has one in IPv6 too. Without its zone
+ * (fe80::1%eth0), which names an interface of one host only.
+ * @param address one for which {@link isAddress} is true
+ */
+export function canonicalAddress(address: string): string {
+	const bare = address.replace(/%.*$/, "");
+	if (!bare.includes(":")) return bare;
+	const ipv6 = new URL(`http://[${bare}]/`).hostname.slice(1, -1);
+	const [, high, low] = /^::ffff:([\da-f]{1,4}):([\da-f]{1,4})$/.exec(ipv6) ?? [];
+	if (high === undefined || low === undefined) return ipv6;
+	const bytes = [high, low].flatMap((half) => {
+		const number = Number.parseInt(half, 16);
+		return [number >> 8, number & 255];
+	});
+	return bytes.join(".");
+}

@@ -40,17 +40,8 @@ export function planPurge({
 	timeline,
 }: RetentionQuestion): RetentionPlan {
 	const kept = new Set<string>();
-	const needs = (archive: ArchivedLog, { mirror, replayed }: MirrorRecord): boolean => {
-		const reason =
-			replayed === null
-				? `mirror ${mirror} has not replayed anything yet`
-				: replayed.timeline !== timeline
-					? `mirror ${mirror} stands in timeline ${replayed.timeline}, this server in ${timeline}`
-					: archive.sequence >= replayed.sequence
-						? `mirror ${mirror} has replayed only up to ${replayed.sequence}:${replayed.offset}`
-						: archive.serverId !== replayed.serverId
-							? `${archive.name} is not a log of server ${replayed.serverId}, which mirror ${mirror} follows`
-							: undefined;
+	const needs = (archive: ArchivedLog, mirror: MirrorRecord): boolean => {
+		const reason = whyNeeded(archive, mirror, timeline);
 		if (reason !== undefined) kept.add(reason);
 		return reason !== undefined;
 	};
@@ -60,4 +51,21 @@ export function planPurge({
 		.filter((archive) => mirrors.filter((mirror) => needs(archive, mirror)).length === 0)
 		.toSorted((a, b) => a.sequence - b.sequence || (a.name < b.name ? -1 : 1));
 	return { remove, kept: [...kept] };
+}
+
+/** Why a mirror may still need an archive; undefined where it has replayed it. */
+export function whyNeeded(
+	archive: Pick<ArchivedLog, "name" | "sequence" | "serverId">,
+	{ mirror, replayed }: Pick<MirrorRecord, "mirror" | "replayed">,
+	timeline: number,
+): string | undefined {
+	if (replayed === null) return `mirror ${mirror} has not replayed anything yet`;
+	if (replayed.timeline !== timeline) {
+		return `mirror ${mirror} stands in timeline ${replayed.timeline}, this server in ${timeline}`;
+	}
+	if (archive.sequence >= replayed.sequence) {
+		return `mirror ${mirror} has replayed only up to ${replayed.sequence}:${replayed.offset}`;
+	}
+	if (archive.serverId === replayed.serverId) return undefined;
+	return `${archive.name} is not a log of server ${replayed.serverId}, which mirror ${mirror} follows`;
 }

@@ -27,6 +27,8 @@ export function basePaths(base: string) {
 		aside: join(base, "status/aside"),
 		/** on the live side: what each mirror has replayed, for retention */
 		mirrors: join(base, "status/mirrors"),
+		/** on the live side: what sync-commands serves now, a file for each session */
+		sessions: join(base, "status/sessions"),
 		served: join(base, "log/sync_commands.log"),
 		/** staging of LDAP copies on the mirror; snapshots on the live side */
 		ldap: join(base, "ldap"),

@@ -1,5 +1,6 @@
 import { networkInterfaces } from "node:os";
 import { Refusal } from "../errors.ts";
+import { canonicalAddress } from "../formats/address.ts";
 import { parseFibTrie, parseIfInet6 } from "../formats/own-addresses.ts";
 import type { Config } from "./config.ts";
 import { readIfThere } from "./files.ts";
@@ -52,8 +53,10 @@ async function findLocal(
 	{ running, all }: OwnAddresses,
 ): Promise<ServerName> {
 	const among = (addresses: readonly string[]): ServerName[] => {
-		const own = new Set(addresses.map(canonical));
-		return (["server1", "server2"] as const).filter((name) => own.has(canonical(settings[name])));
+		const own = new Set(addresses.map(canonicalAddress));
+		return (["server1", "server2"] as const).filter((name) =>
+			own.has(canonicalAddress(settings[name])),
+		);
 	};
 	const here = among(all);
 	const { local } = await readRole(base.role);
@@ -93,10 +96,4 @@ async function ownAddresses(): Promise<OwnAddresses> {
 		readIfThere("/proc/net/if_inet6"),
 	]);
 	return { running, all: [...running, ...parseFibTrie(ipv4 ?? ""), ...parseIfInet6(ipv6 ?? "")] };
-}
-
-/** One spelling for each address: IPv6 has many. */
-function canonical(address: string): string {
-	const bare = address.replace(/%.*$/, "");
-	return bare.includes(":") ? new URL(`http://[${bare}]/`).hostname : bare;
 }

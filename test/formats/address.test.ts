@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { isIP } from "node:net";
 import { test } from "node:test";
 import fc from "fast-check";
-import { isAddress } from "../../src/formats/address.ts";
+import { canonicalAddress, isAddress } from "../../src/formats/address.ts";
 
 const odd = [
 	...["", " ", ":", "::", ":::", "1", "1.2.3", "1.2.3.4", "1.2.3.4.5", "01.2.3.4", "1.2.3.256"],
@@ -31,5 +31,21 @@ test("whatever the text: as node:net", () => {
 			fc.property(each, (one) => isAddress(one) === (isIP(one) !== 0)),
 			{ numRuns: 2000 },
 		);
+	}
+});
+
+test("an address has one spelling", () => {
+	const spellings = [
+		["192.0.2.2", "192.0.2.2"],
+		["::ffff:192.0.2.2", "192.0.2.2"],
+		["::FFFF:c000:202", "192.0.2.2"],
+		["0:0:0:0:0:0:0:1", "::1"],
+		["2001:DB8::0002", "2001:db8::2"],
+		["fe80::1%eth0", "fe80::1"],
+		["::192.0.2.2", "::c000:202"],
+	];
+	for (const [spelt = "", expected] of spellings) {
+		assert.ok(isAddress(spelt), spelt);
+		assert.equal(canonicalAddress(spelt), expected);
 	}
 });

@@ -1,3 +1,4 @@
+import { canonicalAddress, isAddress } from "../address.ts";
 import { isCount, isRecord, parseJson } from "../json.ts";
 import type { StateMoment } from "../state.ts";
 import type { LogPosition } from "./messages.ts";
@@ -14,12 +15,24 @@ export type MirrorRecord = {
 	readonly replayed: LogPosition | null;
 	/** when it said so */
 	readonly at: StateMoment;
+	/** when it was last heard of; version 2.0.0 did not keep it */
+	readonly heardAt?: StateMoment | undefined;
 };
 
 const suffix = ".json";
 
 /** Name of the record of a mirror; the address is one that the grammar of requests has let through. */
-export const mirrorRecordName = (mirror: string): string => `${mirror.toLowerCase()}${suffix}`;
+export const mirrorRecordName = (mirror: string): string => `${canonicalAddress(mirror)}${suffix}`;
+
+/** Whether a record is of this mirror: version 2.0.0 named it by the address as it was spelt. */
+export const isRecordOf = (name: string, mirror: string): boolean => {
+	const address = name.slice(0, -suffix.length);
+	return (
+		isMirrorRecordName(name) &&
+		isAddress(address) &&
+		canonicalAddress(address) === canonicalAddress(mirror)
+	);
+};
 
 /** Whether a file in status/mirrors/ is a record, and not one half written. */
 export const isMirrorRecordName = (name: string): boolean =>
@@ -34,9 +47,11 @@ export function parseMirrorRecord(text: string): MirrorRecord | undefined {
 	const at = parseMoment(value.at);
 	if (at === undefined) return undefined;
 	const { mirror } = value;
-	if (value.replayed === null) return { version: 1, mirror, replayed: null, at };
+	const heardAt = parseMoment(value.heardAt);
+	const record = { version: 1, mirror, at, ...(heardAt && { heardAt }) } as const;
+	if (value.replayed === null) return { ...record, replayed: null };
 	const replayed = parseLogPosition(value.replayed);
-	return replayed === undefined ? undefined : { version: 1, mirror, replayed, at };
+	return replayed === undefined ? undefined : { ...record, replayed };
 }
 
 function parseMoment(value: unknown): StateMoment | undefined {

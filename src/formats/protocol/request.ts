@@ -1,4 +1,4 @@
-import { isAddress } from "../address.ts";
+import { canonicalAddress, isAddress } from "../address.ts";
 import { isWatchName } from "../ldap/wire.ts";
 import { parsePosition } from "../redolog/position.ts";
 import { parseRsync } from "../rsync-request.ts";
@@ -127,11 +127,9 @@ export function parseRequest(text: string, places: Places): Parsed {
 /** `stream 17:4096 server=ID create=MS timeline=N mirror=ADDRESS compress=zstd|none protocol=1` */
 export function formatStreamRequest({ position, mirror, compression }: StreamRequest): string {
 	const { sequence, offset, serverId, createTime, timeline } = position;
-	// A zone (fe80::1%eth0) names an interface of this server, and tells the other one nothing.
-	const address = mirror.replace(/%.*$/, "");
 	return [
 		`stream ${sequence}:${offset} server=${serverId} create=${createTime} timeline=${timeline}`,
-		`mirror=${address} compress=${compression} protocol=${protocolVersion}`,
+		`mirror=${canonicalAddress(mirror)} compress=${compression} protocol=${protocolVersion}`,
 	].join(" ");
 }
 
@@ -181,7 +179,7 @@ function streamFrom([first = "", ...words]: readonly string[]): Parsed {
 					createTime: Number(create),
 					timeline: Number(timeline),
 				},
-				mirror,
+				mirror: canonicalAddress(mirror),
 				compression: compress === "zstd" ? "zstd" : "none",
 			},
 		},

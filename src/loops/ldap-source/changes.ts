@@ -2,6 +2,7 @@ import { randomBytes } from "node:crypto";
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { Readable, Writable } from "node:stream";
+import { watch } from "chokidar";
 import { describe } from "../../errors.ts";
 import { sameMark } from "../../formats/ldap/mark.ts";
 import { digestPasswords } from "../../formats/ldap/passwords.ts";
@@ -34,8 +35,9 @@ const filesEveryMs = 5000;
  * gone: its input ended, it said nothing for link_timeout, or the signal aborted. Then the snapshot
  * that was made for it is removed, and at the beginning one that nobody waits for. Returns why it ended.
  *
- * All of it is polled. Zimbra 8 and later run slapd with a writable map, which makes no file events at
- * all; and of inotify's instances a user has 128 (fs.inotify.max_user_instances), which others may hold.
+ * Zimbra 8 and later run slapd with a writable map, which makes no file events at all: the transaction
+ * ids are polled. cn=config makes events. Where inotify has nothing left to give (a user has 128 instances,
+ * fs.inotify.max_user_instances), it is polled too.
  */
 export async function reportLdapChanges(
 	source: LdapSource,
@@ -54,11 +56,18 @@ export async function reportLdapChanges(
 	}
 	input.on("end", () => gone.abort()).on("close", () => gone.abort());
 
+	const events = watchConfig(source, wake);
 	await removeStale(source).catch((error: unknown) =>
 		log.warn({ reason: describe(error) }, "an old LDAP snapshot stays for now"),
 	);
 	const say = (words: FromLdapSource) => output.write(`${JSON.stringify(words)}\n`);
 	try {
+		let states = "";
+		const statesChanged = async (of: readonly LdapDatabase[]) => {
+			const before = states;
+			states = JSON.stringify([...(await stateOfFiles(zimbra.ldap, of))]);
+			return states !== before;
+		};
 		let databases = await readDatabases(zimbra.ldap, zimbra.ldap, zimbra.home);
 		const hello = await howToCopy(source, databases);
 		say(hello);
@@ -66,16 +75,14 @@ export async function reportLdapChanges(
 		let saidAt = Number.NEGATIVE_INFINITY;
 		let passwordsSaid: string | undefined;
 		let files = "";
-		let states: string | undefined;
 		let filesAt = Number.NEGATIVE_INFINITY;
 		while (!signal.aborted && performance.now() - mirror.at < settings.link_timeout) {
 			const { heard } = mirror;
 			const { coverage, clock } = await readCoverage(zimbra, source.timeline);
 			const always = hello.method === "files";
-			const nowStates = JSON.stringify([...(await stateOfFiles(zimbra.ldap, databases))]);
 			const due = performance.now() - filesAt > filesEveryMs;
-			if (always || due || nowStates !== states) {
-				states = nowStates;
+			const changed = events.take() || (!events.work && (await statesChanged(databases)));
+			if (always || due || changed) {
 				filesAt = performance.now();
 				databases = await readDatabases(zimbra.ldap, zimbra.ldap, zimbra.home);
 				files = await steadyDigest(zimbra.ldap, databases);
@@ -103,10 +110,42 @@ export async function reportLdapChanges(
 		}
 		return signal.aborted ? "the mirror is gone" : "the mirror was silent";
 	} finally {
+		await events.close();
 		await removeSnapshot(source).catch((error: unknown) =>
 			log.warn({ reason: describe(error) }, "the LDAP snapshot stays for now"),
 		);
 	}
+}
+
+/** Events of cn=config, as long as there are any to be had. */
+function watchConfig({ config, log }: LdapSource, wake: Wake) {
+	const state = { changed: true, ready: false, failed: false };
+	const watcher = watch(join(config.zimbra.ldap, "config"), { ignoreInitial: true });
+	watcher
+		.on("ready", () => {
+			state.ready = true;
+		})
+		.on("all", () => {
+			state.changed = true;
+			wake.ring();
+		})
+		.on("error", (error) => {
+			state.failed = true;
+			log.warn({ reason: describe(error) }, "no file events of LDAP's configuration: it is polled");
+		});
+	return {
+		/** else somebody has to look */
+		get work(): boolean {
+			return state.ready && !state.failed;
+		},
+		/** Whether there was one since the last call. */
+		take(): boolean {
+			const { changed } = state;
+			state.changed = false;
+			return changed;
+		},
+		close: () => watcher.close(),
+	};
 }
 
 /** What the files of LDAP take on the disk: those of slapd have holes. */

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe } from "../../errors.ts";
+import { canonicalAddress } from "../../formats/address.ts";
 import type { Logger } from "../../services/log/logger.ts";
 import type { PeerConfig } from "../../services/peer-config.ts";
 import { ask } from "../../services/ssh/connect.ts";
@@ -54,9 +55,10 @@ async function purgeLive(
 	const { exitCode, stderr } = await ask(config, "purge", signal, timeoutMs);
 	log.info({ exitCode }, "asked the live server to purge its archive");
 	// What it keeps for us goes when we have replayed it: that is catching up, and no trouble.
+	const us = canonicalAddress(config.localAddress);
 	const said = stderr
 		.split("\n")
-		.filter((line) => line.trim() !== "" && !line.includes(`mirror ${config.localAddress} `));
+		.filter((line) => line.trim() !== "" && !line.includes(`mirror ${us} `));
 	if (said.length === 0) {
 		problems.resolved("retention");
 		return false;

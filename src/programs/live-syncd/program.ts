@@ -73,6 +73,14 @@ export async function runProgram(argv: readonly string[]): Promise<number> {
 			code = await kill(await config());
 		});
 	program
+		.command("forget <address>")
+		.description("on the live server: keep no archives for a mirror that is no more")
+		.option("--anyway", "also where that mirror streams or was heard of just now")
+		.action(async (address: string, options: { anyway?: boolean }) => {
+			const { forget } = await import("./forget.ts");
+			code = await forget(await config(), address, options);
+		});
+	program
 		.command("loop <name>", { hidden: true })
 		.description("one loop, as `start` runs it")
 		.option("--terminal")

@@ -1,7 +1,10 @@
-import { hasCode } from "../../errors.ts";
+import { describe, hasCode } from "../../errors.ts";
+import { type MirrorFacts, reportMirrors } from "../../formats/mirror-report.ts";
 import type { LdapState, RedoState } from "../../formats/state.ts";
 import { ldapAges, reportStatus, statusCode } from "../../formats/status-report.ts";
 import { ageOf } from "../../services/clock.ts";
+import type { Config } from "../../services/config.ts";
+import { recordNames } from "../../services/mirrors.ts";
 import { readPidFile } from "../../services/pid-file.ts";
 import { readPublished } from "../../services/publish.ts";
 import { answer } from "../../services/standard-output.ts";
@@ -15,7 +18,8 @@ export async function status(options: {
 	config: string | undefined;
 	json: boolean;
 }): Promise<number> {
-	const { base } = await configure(options.config);
+	const config = await configure(options.config);
+	const { base } = config;
 	const [redoProcess, ldapProcess, redo, ldap] = await Promise.all([
 		readPidFile(base.pidRedo),
 		readPidFile(base.pidLdap),
@@ -31,10 +35,27 @@ export async function status(options: {
 		ldapAgesMs: ldapAges(ldap, ldapHeardAgeMs),
 	};
 	const code = statusCode(facts);
-	const report = options.json ? `${JSON.stringify({ code, ...facts })}\n` : reportStatus(facts);
+	const mirrors = await mirrorsOf(config);
+	const report = options.json
+		? `${JSON.stringify({ code, ...facts, ...("unknown" in mirrors ? {} : { mirrors }) })}\n`
+		: `${reportStatus(facts)}${reportMirrors(mirrors)}`;
 	await answer(report).catch((error: unknown) => {
 		// `status | grep -q` reads no further than it needs; the exit code is as true as before.
 		if (!hasCode(error, "EPIPE")) throw error;
 	});
 	return code;
+}
+
+/**
+ * Only a server that has a mirror takes the time to load what looks at its archives. What cannot be told
+ * is said as such: the rest of the status is true all the same.
+ */
+async function mirrorsOf(config: Config): Promise<readonly MirrorFacts[] | { unknown: string }> {
+	try {
+		if ((await recordNames(config.base.mirrors)).length === 0) return [];
+		const { knownMirrors } = await import("./known-mirrors.ts");
+		return await knownMirrors(config);
+	} catch (error) {
+		return { unknown: describe(error) };
+	}
 }

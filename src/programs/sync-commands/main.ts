@@ -15,11 +15,12 @@ import type { ServedLog } from "./context.ts";
 import { complain } from "./output.ts";
 import { readRequestLine } from "./request-line.ts";
 import { servedLog } from "./served-log.ts";
+import { Busy, enterSession } from "./sessions.ts";
 import { serveRequest } from "./verbs.ts";
 
 /**
  * The forced command of the mirror's key: serves one request and gives the exit code, 0 served, 1
- * refused or failed. Whatever the other host sends, nothing but the closed list of requests is done.
+ * refused or failed, 75 too many sessions of this kind. Whatever the other host sends, nothing but the closed list of requests is done.
  * @param argv words of the forced command itself, from authorized_keys
  */
 export async function main(argv: readonly string[]): Promise<number> {
@@ -46,23 +47,32 @@ export async function main(argv: readonly string[]): Promise<number> {
 	return await serve(config, options.words, log);
 }
 
+/** EX_TEMPFAIL of sysexits.h: it may be served later. */
+const busyCode = 75;
+
 async function serve(config: Config, words: readonly string[], log: ServedLog): Promise<number> {
 	using client = watchClient(process.env.SSH_CONNECTION !== undefined);
 	const { signal } = client;
 	const source = findRequest(process.env.SSH_ORIGINAL_COMMAND, words);
 	let text = source.kind === "text" ? source.text : "";
 	try {
-		if (source.kind === "stdin") text = await readRequestLine(process.stdin);
+		if (source.kind === "stdin") {
+			using _session = await enterSession(config, "request", { log });
+			text = await readRequestLine(process.stdin);
+		}
 	} catch (error) {
-		return refuse(text, describe(error), log);
+		return refuse(text, describe(error), log, error instanceof Busy ? busyCode : 1);
 	}
 	const { request, refused } = parse(text, source.kind, config);
 	if (refused !== undefined) return refuse(text, refused, log);
 	log("info", "serving", { request: text.trim() });
 	const input = (): Readable => process.stdin;
 	try {
+		const mirror = request.verb === "stream_from" ? request.stream.mirror : "";
+		using _session = await enterSession(config, request.verb, { log, mirror });
 		return await serveRequest(request, { config, input, signal, log });
 	} catch (error) {
+		if (error instanceof Busy) return refuse(text, error.message, log, busyCode);
 		if (signal.aborted || hasCode(error, "EPIPE")) {
 			log("info", "ended", { request: text.trim(), reason: reasonOf(signal, error) });
 			return 1;
@@ -85,10 +95,10 @@ function parse(text: string, from: "stdin" | "text", { base, zimbra }: Config): 
 	return parsed;
 }
 
-function refuse(text: string, reason: string, log: ServedLog): number {
+function refuse(text: string, reason: string, log: ServedLog, code = 1): number {
 	log("warn", "refused", { request: text.slice(0, maxRequestLength), reason });
 	complain(`sync-commands: refused: ${reason}`);
-	return 1;
+	return code;
 }
 
 /** Once, at the edge: what is wrong, and what to do about it. */

@@ -24,6 +24,25 @@ export function say(text: string | Uint8Array): Promise<void> {
 	});
 }
 
+/** A verb that waits for hours looks so often whether its client still reads. */
+const pulseMs = 10_000;
+
+/**
+ * Writes a blank line now and then, and throws an EPIPE where nobody reads any more: a client may close its
+ * channel and keep the connection, and nothing but a write tells that. The end of standard input does not
+ * (`echo wait_redo | ssh …`), and Node can not poll an end that it writes to. On a dead line the write is
+ * also what makes sshd's kernel notice (see client.ts). The mirror of 2011 takes the last line of what it
+ * reads, and of wait_ldap only that it ends.
+ */
+export function makePulse(): () => Promise<void> {
+	let last = performance.now();
+	return async () => {
+		if (performance.now() - last < pulseMs) return;
+		await say("\n");
+		last = performance.now();
+	};
+}
+
 /** A line for the person or the log at the other end; nobody has to be there to read it. */
 export function complain(text: string): void {
 	try {

@@ -1,13 +1,7 @@
-import { lstat, readdir, rm } from "node:fs/promises";
+import { lstat, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { hasCode } from "../../errors.ts";
-import {
-	isMirrorRecordName,
-	type MirrorRecord,
-	parseMirrorRecord,
-} from "../../formats/protocol/mirror-record.ts";
 import { type ArchivedLog, planPurge } from "../../formats/retention.ts";
-import { readIfThere } from "../../services/files.ts";
+import { readMirrors } from "../../services/mirrors.ts";
 import type { ZimbraPaths } from "../../services/paths.ts";
 import { listArchive, openLog } from "../../services/redolog/open-log.ts";
 import { readRole } from "../../services/role.ts";
@@ -31,31 +25,13 @@ export const serve: Serve<"purge"> = async (_, { config, log }) => {
 		log("info", "removed", { file: path });
 	}
 	for (const reason of plan.kept) {
-		const hint = `if that mirror is no more, remove its file from ${base.mirrors}`;
+		const hint =
+			"if that mirror is no more: live-syncd forget ADDRESS, on the server that keeps them";
 		complain(`sync-commands: archives are kept: ${reason}; ${hint}`);
 		log("warn", "archives are kept", { reason });
 	}
 	return 0;
 };
-
-async function readMirrors(directory: string): Promise<MirrorRecord[]> {
-	const names = await readdir(directory).catch((error: unknown) => {
-		if (hasCode(error, "ENOENT")) return [];
-		throw error;
-	});
-	const records: MirrorRecord[] = [];
-	for (const name of names.filter(isMirrorRecordName)) {
-		const path = join(directory, name);
-		const record = parseMirrorRecord((await readIfThere(path)) ?? "");
-		if (record === undefined) {
-			throw new Error(
-				`${path} is damaged, so what that mirror has replayed is not known, and nothing was removed: it is written anew when the mirror connects; if that mirror is no more, remove the file`,
-			);
-		}
-		records.push(record);
-	}
-	return records;
-}
 
 async function readArchives(zimbra: ZimbraPaths): Promise<ArchivedLog[]> {
 	const found: ArchivedLog[] = [];

@@ -4,7 +4,7 @@ import { hasCode } from "../../errors.ts";
 import { environmentsOf, readDatabases, stateOfFiles } from "../../services/ldap/directory.ts";
 import { readEnvironment } from "../../services/ldap/lmdb.ts";
 import type { Serve } from "./context.ts";
-import { complain, say } from "./output.ts";
+import { complain, makePulse, say } from "./output.ts";
 
 /**
  * What `inotifywait -r data/ldap` did in 2011: waits for the first change and names the file, such as
@@ -27,7 +27,9 @@ export const serve: Serve<"wait_ldap"> = async (_, { config, signal }) => {
 	};
 	const before = await look();
 	complain("Watches established.");
+	const pulse = makePulse();
 	for (;;) {
+		await pulse();
 		await sleep(config.settings.ldap_poll, undefined, { signal });
 		const now = await look().catch((error: unknown) => {
 			// A file was replaced while it was looked at, or is gone: the next look tells which.

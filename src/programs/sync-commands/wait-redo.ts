@@ -4,14 +4,9 @@ import { parseArchiveName } from "../../formats/redolog/log-name.ts";
 import type { ZimbraPaths } from "../../services/paths.ts";
 import { Wake } from "../../services/wake.ts";
 import type { Serve } from "./context.ts";
-import { complain, say } from "./output.ts";
+import { complain, makePulse, say } from "./output.ts";
 
 const pollMs = 500;
-/**
- * A blank line now and then: on a dead line it is what makes sshd's kernel notice (see client.ts), and
- * the mirror of 2011 takes only the last line of what it reads.
- */
-const noiseMs = 60_000;
 
 /**
  * What `inotifywait -r -e moved_to redolog` did in 2011: waits for the first rollover and names the
@@ -25,7 +20,7 @@ export const serve: Serve<"wait_redo"> = async (_, { config, signal }) => {
 	using wake = new Wake([archive, redolog], pollMs, "renames");
 	const before = await look(config.zimbra);
 	complain("Watches established.");
-	let quietSince = performance.now();
+	const pulse = makePulse();
 	for (;;) {
 		await wake.wait(signal);
 		signal.throwIfAborted();
@@ -40,10 +35,7 @@ export const serve: Serve<"wait_redo"> = async (_, { config, signal }) => {
 			await say(`${redolog}/ MOVED_TO redo.log\n`);
 			return 0;
 		}
-		if (performance.now() - quietSince > noiseMs) {
-			await say("\n");
-			quietSince = performance.now();
-		}
+		await pulse();
 	}
 };
 

@@ -65,18 +65,26 @@ export class LiveServer implements AsyncDisposable {
 	/**
 	 * Starts the program as sshd would, with what the client asked for in SSH_ORIGINAL_COMMAND.
 	 * @param prefix words in front of it, such as those of unshare
+	 * @param more variables of its environment
 	 */
 	start(
 		asked?: string,
 		words: readonly string[] = [],
-		prefix: readonly string[] = [],
+		{
+			prefix = [],
+			more = {},
+		}: { prefix?: readonly string[]; more?: Readonly<Record<string, string>> } = {},
 	): ChildProcessWithoutNullStreams {
 		const { NODE_TEST_CONTEXT: _, SSH_ORIGINAL_COMMAND: __, ...environment } = process.env;
 		const config = ["--config", join(this.base, "live_sync.conf")];
 		const program = [process.execPath, join(project, "bin/sync-commands.ts"), ...config];
 		const [command = "", ...rest] = [...prefix, ...program, ...words];
 		const child = spawn(command, rest, {
-			env: { ...environment, ...(asked === undefined ? {} : { SSH_ORIGINAL_COMMAND: asked }) },
+			env: {
+				...environment,
+				...more,
+				...(asked === undefined ? {} : { SSH_ORIGINAL_COMMAND: asked }),
+			},
 			stdio: "pipe",
 		});
 		child.stdin.on("error", () => undefined); // it need not read what we say

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { type ChildProcess, execFileSync, spawnSync } from "node:child_process";
+import { once } from "node:events";
 import { appendFile, mkdir, readFile, rename, rm, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -100,7 +101,7 @@ test("wait_redo names the archive of the first rollover, in inotifywait's words"
 	await rename(server.path("redolog/~tmp-redo-1-seq5.log"), current);
 	const { code, stdout } = await ended;
 	assert.equal(code, 0);
-	assert.equal(stdout, `${archive}/ MOVED_TO redo-20261123.150000.000-seq4.log\n`);
+	assert.equal(stdout.trimStart(), `${archive}/ MOVED_TO redo-20261123.150000.000-seq4.log\n`);
 	// What the script of 2011 does with it: tail -n 1 | egrep -o "redo-.*log"
 	const name = execFileSync("sh", ["-c", 'tail -n 1 | grep -E -o "redo-.*log"'], { input: stdout });
 	assert.equal(name.toString(), "redo-20261123.150000.000-seq4.log\n");
@@ -117,7 +118,7 @@ test("wait_redo ends without an archive where the log is deleted at the rollover
 	await sleep(600);
 	assert.ok(runs(child), "between the two steps there is no redo.log");
 	await rename(server.path("redolog/~tmp-redo-1-seq5.log"), current);
-	assert.equal((await ended).stdout, `${server.path("redolog")}/ MOVED_TO redo.log\n`);
+	assert.equal((await ended).stdout.trimStart(), `${server.path("redolog")}/ MOVED_TO redo.log\n`);
 });
 
 test("wait_ldap ends on a change of cn=config, and not before", async () => {
@@ -147,7 +148,7 @@ test("wait_ldap ends on a transaction that makes no file event, as slapd's write
 	// Its own file is left out of the watch, so only the transaction id can tell.
 	execFileSync("mdb_load", [database], { input: dump(["c", "d"]) });
 	const { code, stdout } = await ended;
-	assert.deepEqual([code, stdout], [0, `${database}/ MODIFY data.mdb\n`]);
+	assert.deepEqual([code, stdout.trimStart()], [0, `${database}/ MODIFY data.mdb\n`]);
 });
 
 /** In a namespace where inotify has no instance to give; whoever runs it is root there. */
@@ -169,8 +170,8 @@ test("where inotify's instances are used up, wait_ldap and ldap_changes tell a c
 	await mkdir(server.path("data/ldap/mdb/db"), { recursive: true });
 	execFileSync("mdb_load", [server.path("data/ldap/mdb/db")], { input: dump(["a", "b"]) });
 	const file = server.path("data/ldap/config/cn=config/olcDatabase={2}mdb.ldif");
-	const wait = server.start(undefined, ["wait_ldap"], withoutInotify);
-	const changes = server.start(undefined, ["ldap_changes"], withoutInotify);
+	const wait = server.start(undefined, ["wait_ldap"], { prefix: withoutInotify });
+	const changes = server.start(undefined, ["ldap_changes"], { prefix: withoutInotify });
 	const ended = ending(wait);
 	await established(wait);
 	let said = "";
@@ -183,6 +184,21 @@ test("where inotify's instances are used up, wait_ldap and ldap_changes tell a c
 	assert.match((await ended).stdout, /MODIFY olcDatabase=\{2\}mdb\.ldif\n$/);
 	await until("a look at the change", () => digests().size === 2);
 });
+for (const verb of ["wait_redo", "wait_ldap"]) {
+	test(`${verb} ends with its channel: not when its input ends, but when nobody reads it any more`, async () => {
+		await using server = await LiveServer.make();
+		// As in 2011: `echo wait_redo | ssh …`. The connection itself stays, as with ssh's ControlMaster.
+		const child = server.start("/opt/zimbra/live_sync/sync_commands");
+		const ended = once(child, "exit");
+		const watches = established(child);
+		child.stdin.end(`${verb}\n`);
+		await watches;
+		await sleep(1500);
+		assert.ok(runs(child), "it waits");
+		child.stdout.destroy();
+		await ended;
+	});
+}
 
 test("wait_ldap without LDAP data never says that it watches", async () => {
 	await using server = await LiveServer.make();
