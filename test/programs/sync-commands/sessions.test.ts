@@ -10,7 +10,7 @@ import { ending, LiveServer } from "./live-server.ts";
 const sessions = (server: LiveServer): Promise<string[]> =>
 	readdir(join(server.base, "status/sessions")).catch(() => []);
 
-const ssh = (client: string) => ({ SSH_CONNECTION: `${client} 50000 192.0.2.1 22` });
+const ssh = (client: string) => ({ more: { SSH_CONNECTION: `${client} 50000 192.0.2.1 22` } });
 
 /** A stream request from the beginning of redo.log, as a mirror makes it. */
 async function streamRequest(server: LiveServer, mirror: string): Promise<string> {
