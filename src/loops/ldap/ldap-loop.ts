@@ -83,8 +83,6 @@ export async function runLdapLoop(
 		}),
 	];
 	try {
-		// A power loss leaves them on a live server, which this one may have been.
-		await clearSnapshots(config.base);
 		await follow(loop);
 	} catch (error) {
 		status.problems.report("copy", error);
@@ -108,6 +106,8 @@ async function follow(loop: Loop): Promise<void> {
 			await endRest(loop);
 			await repairSwap(config, log, signal);
 			await stillMirror(config);
+			// A power loss leaves them on a live server, which this one may have been.
+			await clearSnapshots(config.base);
 			await useWaiting(config, log, signal);
 			if (service.inDoubt) await startLdap(loop);
 			try {

@@ -10,6 +10,7 @@ import type { LdapSnapshot } from "../../formats/state.ts";
 import type { Config } from "../../services/config.ts";
 import { failPoint } from "../../services/fail-point.ts";
 import { writeDurably } from "../../services/files.ts";
+import { demandHarmlessConfig } from "../../services/ldap/copied-tree.ts";
 import { checkRoom, roomForCopy, syncTree } from "../../services/ldap/copies.ts";
 import {
 	areaOf,
@@ -153,6 +154,7 @@ async function pullFiles(
 	const common = { config, run, signal, from: watch.hello.directory, to: staging };
 	const method = { kind: "files" } as const;
 	await pull({ ...common, method, parts: partsOf([]), keepRest: true });
+	await demandHarmlessConfig(config, staging);
 	const databases = await readDatabases(staging, ldap, home);
 	const areas = databases.filter(({ backend }) => backend !== "mdb").map(areaOf);
 	return await pull({ ...common, method, parts: partsOf(environmentsOf(databases), areas) });
