@@ -80,6 +80,9 @@ export function explainNoAnswer(asked: Asked, request: string, output: Output): 
 		const code = own.flatMap((each) => /\[([a-z-]+)\]$/.exec(each)?.[1] ?? []).at(-1);
 		return new Trouble(`${host} says to \`${request}\`: ${own.join("; ")}`, peerHint(code));
 	}
+	if (words === "" && output.exitCode === undefined) {
+		return new Error(`${host}: the connection was closed before \`${request}\` was answered`);
+	}
 	const how = output.exitCode === undefined ? "" : `, and exited with ${output.exitCode}`;
 	const said = words === "" ? "nothing was said" : `it was said "${words}"`;
 	return new Trouble(
@@ -103,10 +106,19 @@ export function noisyShell({ host, user }: Asked, noise: string): Refusal {
 	return new Refusal(
 		"noisy-shell",
 		`the login shell of ${user} on ${host} prints "${noise}" before every answer, and rsync, by which LDAP is copied, cannot work with that`,
-		`on ${host}, let ~/.bashrc of ${user} and what it reads print nothing where nobody types: let it begin with: case $- in *i*) ;; *) return ;; esac`,
+		silence(host, user),
 	);
 }
 
-/** By these words rsync and ssh tell that something else than rsync spoke at the other end. */
-export const isUncleanShell = (said: string): boolean =>
-	/is your shell clean\?|protocol version mismatch/i.test(said);
+const silence = (host: string, user: string): string =>
+	`on ${host}, let ~/.bashrc of ${user} and what it reads print nothing where nobody types: let it begin with: case $- in *i*) ;; *) return ;; esac`;
+
+/** The same, where rsync has met it; undefined where that is not what it tells. */
+export function uncleanShell({ host, user }: Asked, said: string): Refusal | undefined {
+	if (!said.includes("is your shell clean?")) return undefined;
+	return new Refusal(
+		"noisy-shell",
+		`something else than rsync answers rsync on ${host}, such as words that the login shell of ${user} prints: ${foreignLines(said)}`,
+		silence(host, user),
+	);
+}

@@ -113,9 +113,14 @@ export class GreetingReader {
 		return undefined;
 	}
 
+	/** What came so far, as it came. */
+	get said(): string {
+		return this.#held.toString("utf8", 0, this.#length);
+	}
+
 	/** What to say when the stream ended, or went on too long, without a greeting. */
 	complaint(): string {
-		const said = foreignLines(this.#held.toString("utf8", 0, this.#length), 300);
+		const said = foreignLines(this.said, 300);
 		return said === ""
 			? "the other server closed the stream without a word"
 			: `the other server did not begin the stream but said: ${said}`;

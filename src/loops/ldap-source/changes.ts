@@ -1,5 +1,4 @@
 import { randomBytes } from "node:crypto";
-import { createInterface } from "node:readline";
 import type { Readable, Writable } from "node:stream";
 import { watch } from "chokidar";
 import { describe } from "../../errors.ts";
@@ -15,6 +14,7 @@ import {
 	readEnvironments,
 	steadyDigest,
 } from "../../services/ldap/directory.ts";
+import { readLines } from "../../services/lines.ts";
 import { makeRun } from "../../services/run.ts";
 import { Wake } from "../../services/wake.ts";
 import { readCoverage } from "./coverage.ts";
@@ -41,7 +41,7 @@ export async function reportLdapChanges(
 	const gone = new AbortController();
 	const signal = AbortSignal.any([source.signal, gone.signal]);
 	using wake = new Wake([], Math.min(settings.ldap_poll, settings.heartbeat_interval));
-	const mirror = listen(input, wake);
+	const mirror = listen(input, wake, () => gone.abort());
 	for (const stream of [input, output]) {
 		// The error says no more than that nobody is there.
 		stream.on("error", () => gone.abort());
@@ -109,17 +109,21 @@ export async function reportLdapChanges(
 	}
 }
 
+/** A number has at most 16 digits. */
+const longestLine = 256;
+
 /** Counts what the mirror sends: numbers, a line each. */
-function listen(input: Readable, wake: Wake) {
+function listen(input: Readable, wake: Wake, onStranger: () => void) {
 	const mirror = { heard: 0, at: performance.now(), clock: Date.now() };
-	createInterface({ input, crlfDelay: Number.POSITIVE_INFINITY }).on("line", (line) => {
+	const onLine = (line: string) => {
 		mirror.at = performance.now();
 		mirror.clock = Date.now();
 		const number = Number(line);
 		if (!Number.isSafeInteger(number) || number <= mirror.heard) return;
 		mirror.heard = number;
 		wake.ring();
-	});
+	};
+	readLines(input, longestLine, { onLine, onTooLong: onStranger });
 	return mirror;
 }
 

@@ -5,6 +5,7 @@ import { judgeVersions } from "../../formats/guards.ts";
 import { blockSize } from "../../formats/ldap/block-size.ts";
 import { sameMark } from "../../formats/ldap/mark.ts";
 import type { SnapshotAnswer } from "../../formats/ldap/wire.ts";
+import { noisyShell } from "../../formats/protocol/answers.ts";
 import type { LdapSnapshot } from "../../formats/state.ts";
 import type { Config } from "../../services/config.ts";
 import { failPoint } from "../../services/fail-point.ts";
@@ -20,7 +21,7 @@ import { findPlaces, type LdapPlaces } from "../../services/ldap/places.ts";
 import { forRound } from "../../services/ldap/round-processes.ts";
 import type { Logger } from "../../services/log/logger.ts";
 import { describeResult, makeRun, type Run } from "../../services/run.ts";
-import type { SshLink } from "../../services/ssh/connect.ts";
+import { askedOf, type SshLink } from "../../services/ssh/connect.ts";
 import { zimbraVersion } from "../../services/zimbra/version.ts";
 import { checkCopy, type Expected } from "./check.ts";
 import type { LdapStatus } from "./ldap-status.ts";
@@ -96,6 +97,8 @@ async function mayBeUsed({ config, passwords }: RoundParts): Promise<void> {
 }
 
 async function fetchCopy(parts: RoundParts, run: Run, places: LdapPlaces): Promise<Fetched> {
+	// Before a snapshot is made in vain.
+	if (parts.watch.noise !== "") throw noisyShell(askedOf(parts.config), parts.watch.noise);
 	if (parts.watch.hello.method === "files") return await fetchFiles(parts, run, places);
 	const { config, link, signal } = parts;
 	const answer = await requestSnapshot(link, config, signal);
