@@ -38,8 +38,13 @@ export function foreignLines(text: string, limit = usualLimit): string {
 	);
 }
 
+/** Most of what is said: the large classes of characters need not be loaded for it. */
+const harmless = /^[ -~]*$/;
+
 const plain = (text: string): string =>
-	text.replaceAll(terminalOrders, "").replaceAll(breaks, " ").replaceAll(unseen, "").trim();
+	harmless.test(text)
+		? text.trim()
+		: text.replaceAll(terminalOrders, "").replaceAll(breaks, " ").replaceAll(unseen, "").trim();
 
 function cut(text: string, limit: number, clean: (text: string) => string): string {
 	// A text of megabytes is not walked as a whole: much of it may be nothing that stays.
@@ -49,3 +54,17 @@ function cut(text: string, limit: number, clean: (text: string) => string): stri
 	const kept = cleaned.slice(0, limit).replace(/[\uD800-\uDBFF]$/, "");
 	return `${kept.trimEnd()} […cut, of ${text.length} characters]`;
 }
+
+/**
+ * A line of JSON in which every character that is no plain text stands as an escape: the values are
+ * the same, and whoever looks at the file on a terminal is safe.
+ */
+export const plainJson = (line: string): string => (/^[ -~\n]*$/.test(line) ? line : escaped(line));
+
+const escaped = (line: string): string =>
+	line.replaceAll(/[\p{Cf}\p{Zl}\p{Zp}\u007f-\u009f]/gu, (each) =>
+		each
+			.split("")
+			.map((unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`)
+			.join(""),
+	);

@@ -15,7 +15,8 @@ export const hostName = (address: string, port: number): string =>
 
 /**
  * The keys that a known_hosts file (its format: sshd(8), SSH_KNOWN_HOSTS FILE FORMAT) has for a
- * host. Certificate authorities are passed over: a mirror has one peer, and pins its key.
+ * host. Certificate authorities are passed over: a mirror has one peer, and pins its key. So is a line
+ * with any other marker: what it says of the key is not known, and it must not pass for a plain one.
  */
 export function findKnownHosts(text: string, name: string): KnownHost[] {
 	const found: KnownHost[] = [];
@@ -23,7 +24,8 @@ export function findKnownHosts(text: string, name: string): KnownHost[] {
 		const words = line.trim().split(/\s+/);
 		const marker = words[0]?.startsWith("@") ? words.shift() : undefined;
 		const [hosts = "", type = "", key = ""] = words;
-		if (hosts === "" || hosts.startsWith("#") || marker === "@cert-authority") continue;
+		if (hosts === "" || hosts.startsWith("#")) continue;
+		if (marker !== undefined && marker !== "@revoked") continue;
 		if (!matches(hosts, name)) continue;
 		found.push({ type, key: Buffer.from(key, "base64"), revoked: marker === "@revoked" });
 	}
@@ -46,12 +48,32 @@ function matches(hosts: string, name: string): boolean {
 	return matched;
 }
 
+/**
+ * `*` is any text, `?` any character, case does not count. One place to go back to is enough for any
+ * number of stars, so the time is at most pattern times name; a regular expression made of the pattern
+ * takes exponential time for some.
+ */
 function glob(pattern: string, name: string): boolean {
-	const source = pattern
-		.replaceAll(/[.+^${}()|[\]\\]/g, "\\$&")
-		.replaceAll("*", ".*")
-		.replaceAll("?", ".");
-	return new RegExp(`^${source}$`, "i").test(name);
+	const wanted = pattern.toLowerCase();
+	const given = name.toLowerCase();
+	let star = -1;
+	let afterStar = 0;
+	let at = 0;
+	for (let i = 0; i < given.length; ) {
+		if (wanted[at] === "*") {
+			star = at;
+			at += 1;
+			afterStar = i;
+		} else if (wanted[at] === "?" || wanted[at] === given[i]) {
+			at += 1;
+			i += 1;
+		} else if (star >= 0) {
+			afterStar += 1;
+			i = afterStar;
+			at = star + 1;
+		} else return false;
+	}
+	return /^\**$/.test(wanted.slice(at));
 }
 
 export type HostKeyVerdict = "known" | "unknown host" | "other key" | "revoked";

@@ -1,7 +1,7 @@
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { describe, Refusal } from "../../errors.ts";
+import { describe, hintOf, Refusal } from "../../errors.ts";
 import {
 	judgeLogPlaces,
 	judgePeer,
@@ -133,8 +133,8 @@ async function passGuards(config: Config, options: StartOptions, log: Logger): P
 			since: role.role === "mirror" ? role.since : Date.now(),
 		});
 	} catch (error) {
-		const { code, hint } = error instanceof Refusal ? error : {};
-		log.error({ code, reason: describe(error), hint }, "start refused");
+		const code = error instanceof Refusal ? error.code : undefined;
+		log.error({ code, reason: describe(error), hint: hintOf(error) }, "start refused");
 		throw error;
 	}
 }
@@ -164,6 +164,8 @@ async function checkGuards(config: Config, options: StartOptions, log: Logger): 
 	};
 	const refusal =
 		judgePeer(facts, hello) ??
+		// The redo log would come all the same, but a standby needs LDAP, too.
+		hello.shell ??
 		judgeSettings(config, await askSettings(config, signal)) ??
 		(mailboxd === undefined ? undefined : bothLive(config, mailboxd));
 	if (refusal !== undefined) throw refusal;
@@ -178,9 +180,9 @@ async function checkGuards(config: Config, options: StartOptions, log: Logger): 
 
 const judgeSettings = (
 	{ remoteAddress: peer, zimbra }: Config,
-	{ redo, otherStores }: ZimbraSettings,
+	{ redo, ...stores }: ZimbraSettings,
 ): Refusal | undefined =>
-	judgeServers(peer, otherStores) ??
+	judgeServers(peer, stores) ??
 	judgeRedoSettings(peer, redo) ??
 	judgeLogPlaces(peer, zimbra.home, redo);
 

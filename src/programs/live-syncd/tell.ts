@@ -1,4 +1,15 @@
 import { describe, hintOf, Refusal } from "../../errors.ts";
+import { foreignWords } from "../../formats/foreign-words.ts";
+
+/** Longer than any message of ours; some have the words of others in them. */
+const longest = 4000;
+
+/** Each line of what is said; what the words of others could do to a terminal is gone. */
+const plain = (text: string): string =>
+	text
+		.split("\n")
+		.map((line) => foreignWords(line.trimEnd(), longest))
+		.join("\n");
 
 /** Says once, at the edge, what is wrong and what to do about it. */
 export function tell(error: unknown): void {
@@ -8,5 +19,5 @@ export function tell(error: unknown): void {
 function explain(error: unknown): string {
 	const code = error instanceof Refusal ? `  [${error.code}]` : "";
 	const hint = hintOf(error);
-	return `live-syncd: ${describe(error)}${code}\n${hint === undefined ? "" : `  try: ${hint}\n`}`;
+	return `live-syncd: ${plain(describe(error))}${code}\n${hint === undefined ? "" : `  try: ${plain(hint)}\n`}`;
 }

@@ -1,6 +1,7 @@
 import { appendFileSync, mkdirSync } from "node:fs";
 import { dirname } from "node:path";
 import { describe, hasCode } from "../../errors.ts";
+import { plainJson } from "../../formats/foreign-words.ts";
 import { formatLogLine } from "../../services/log/line.ts";
 import type { ServedLog } from "./context.ts";
 import { complain } from "./output.ts";
@@ -26,7 +27,8 @@ export function servedLog(
 			...facts,
 			msg: sentence,
 		};
-		const line = format === "json" ? `${JSON.stringify(record)}\n` : formatLogLine(record);
+		const line =
+			format === "json" ? plainJson(`${JSON.stringify(record)}\n`) : formatLogLine(record);
 		try {
 			append(file, line);
 		} catch (error) {

@@ -1,3 +1,5 @@
+import { foreignWords, plainJson } from "../../formats/foreign-words.ts";
+
 /** A log record as pino makes it: level number, time, sentence, and the facts as further fields. */
 export type LogFields = Record<string, unknown>;
 
@@ -18,16 +20,17 @@ export function formatLogLine(record: LogFields): string {
 	const facts = Object.entries(record)
 		.filter(([name, value]) => !own.has(name) && value !== undefined)
 		.map(([name, value]) => ` ${name}=${formatFact(value)}`);
-	const sentence = `${who === undefined ? "" : `${who}: `}${oneLine(String(record.msg ?? ""))}`;
+	const said = foreignWords(String(record.msg ?? ""), longest);
+	const sentence = `${who === undefined ? "" : `${who}: `}${said}`;
 	return `${time} ${level} ${sentence}${facts.join("")}\n`;
 }
 
+/** Whatever is said takes no more of a log than this: some of it comes from the other side. */
+const longest = 4000;
+
 function formatFact(value: unknown): string {
 	const text = typeof value === "string" ? value : JSON.stringify(value);
-	return /^[\w.:/@+-]+$/.test(text)
-		? text
-		: JSON.stringify(typeof value === "string" ? value : text);
+	if (/^[\w.:/@+-]+$/.test(text) && text.length <= longest) return text;
+	const whole = text.length <= longest ? text : foreignWords(text, longest);
+	return plainJson(JSON.stringify(whole));
 }
-
-/** What comes from the other side must not be able to forge a line of its own. */
-const oneLine = (text: string): string => text.replaceAll(/[\p{Cc}\u2028\u2029]+/gu, " ").trim();

@@ -1,5 +1,6 @@
 import { type DestinationStream, destination, type Logger, pino } from "pino";
 import { describe } from "../../errors.ts";
+import { plainJson } from "../../formats/foreign-words.ts";
 import type { Settings } from "../../formats/settings/table.ts";
 import { formatLogLine } from "./line.ts";
 
@@ -24,10 +25,9 @@ export async function makeLogger(file: string, settings: LogSettings): Promise<L
 	// Without a listener the first failed write would end the process. The line is kept, and written
 	// with the next one that finds room.
 	out.on("error", () => undefined);
-	const stream: DestinationStream =
-		settings.log_format === "json"
-			? out
-			: { write: (line: string) => out.write(formatLogLine(JSON.parse(line))) };
+	const format =
+		settings.log_format === "json" ? plainJson : (line: string) => formatLogLine(JSON.parse(line));
+	const stream: DestinationStream = { write: (line: string) => out.write(format(line)) };
 	return pino({ level: settings.log_level, base: { pid: process.pid } }, stream);
 }
 

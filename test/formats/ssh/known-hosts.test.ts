@@ -28,6 +28,35 @@ test("names, lists, patterns and their exceptions are read as OpenSSH reads them
 	assert.equal(findKnownHosts(text, "bad.example.net").length, 0);
 });
 
+test("a line with a marker that nobody knows says nothing of the key on it", () => {
+	for (const marker of ["@trusted", "@REVOKED", "@", "@cert-authority"]) {
+		assert.deepEqual(findKnownHosts(`${marker} h ssh-ed25519 ${key}`, "h"), [], marker);
+	}
+	assert.equal(findKnownHosts(`@revoked h ssh-ed25519 ${key}`, "h")[0]?.revoked, true);
+});
+
+test("a pattern with many stars takes no longer than its length", () => {
+	const matches = (pattern: string, name: string) =>
+		findKnownHosts(`${pattern} ssh-ed25519 ${key}`, name).length === 1;
+	assert.equal(matches(`${"*a".repeat(40)}b`, `${"a".repeat(60)}.example.net`), false);
+	assert.equal(matches(`${"*".repeat(100_000)}x`, "a".repeat(200)), false);
+	assert.equal(matches(`${"*a".repeat(40)}*`, "a".repeat(60)), true);
+});
+
+test("stars and question marks match as in OpenSSH, in any case of letters", () => {
+	const matches = (pattern: string, name: string) =>
+		findKnownHosts(`${pattern} ssh-ed25519 ${key}`, name).length === 1;
+	for (const pattern of ["*", "10.*", "*.1", "1?.0.0.1", "10.*.*1*", "**10.0.0.1**", "10.0.*0.1"]) {
+		assert.equal(matches(pattern, "10.0.0.1"), true, pattern);
+	}
+	for (const pattern of ["?", "10.0.0.1?", "*2", "1*.0.0.2", "10.0.0", "0.0.0.1", "10?0?0?1?*"]) {
+		assert.equal(matches(pattern, "10.0.0.1"), false, pattern);
+	}
+	assert.equal(matches("*.EXAMPLE.net", "Mail.example.NET"), true);
+	assert.equal(matches("[::1]:22*", "[::1]:2222"), true);
+	assert.equal(matches("10+0.0.1,(10).0.0.1,10.0.0.1$", "10.0.0.1"), false);
+});
+
 test("hashed names, as ssh-keygen -H writes them, are found", () => {
 	const directory = mkdtempSync(join(tmpdir(), "known-hosts-"));
 	try {

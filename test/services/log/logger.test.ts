@@ -54,6 +54,26 @@ test("what the other side says cannot forge a line of the log", () => {
 	assert.doesNotMatch(line.slice(0, -1), /[\p{Cc}\u2028]/u);
 });
 
+test("what the other side says can neither order a terminal about nor fill the log", () => {
+	const said = `\u001b[2Jgone\u202eenod\u009b31m${"x".repeat(1 << 20)}`;
+	const line = formatLogLine({ level: 40, time: 0, msg: said, reason: said, facts: { said } });
+	assert.doesNotMatch(line.slice(0, -1), /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u);
+	assert.ok(line.length < 15_000, `${line.length} characters`);
+	assert.match(line, /cut, of \d+ characters/);
+});
+
+test("in the form of JSON too, where the values stay what they were", async (t) => {
+	const file = join(directory(t), "live_sync.log");
+	const log = await makeLogger(file, { ...settings, log_format: "json" });
+	const said = "\u001b[2J\u202e\u2028\u009b31m\u{E0041}ä🙂";
+	log.warn({ said }, said);
+	log.flush();
+	const line = readFileSync(file, "utf8");
+	assert.doesNotMatch(line.slice(0, -1), /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u);
+	const { msg, said: fact } = JSON.parse(line);
+	assert.deepEqual([msg, fact], [said, said]);
+});
+
 test("every kind of rotation that the settings offer writes a log", async (t) => {
 	const { choices } = settingsTable.log_rotate;
 	for (const log_rotate of choices) {
