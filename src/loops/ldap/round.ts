@@ -66,7 +66,9 @@ async function putInUse(parts: RoundParts & Pick<CheckedCopy, "copy" | "places">
  * written to: a server that was live meanwhile has a directory of its own.
  */
 export async function useWaiting(config: Config, log: Logger, signal: AbortSignal): Promise<void> {
-	const places = await findPlaces(config);
+	// What is wrong with data/ldap itself was said by the repair of an exchange.
+	const places = await findPlaces(config).catch(() => undefined);
+	if (places === undefined) return;
 	const copy = await readMarker(places.next);
 	const used = await readMarker(places.current);
 	if (copy === undefined || used === undefined || copy.takenAt <= used.takenAt) return;
