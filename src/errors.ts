@@ -28,6 +28,7 @@ export type RefusalCode =
 	| "mirror-in-use"
 	| "no-initial-copy"
 	| "no-ssh-key"
+	| "noisy-shell"
 	| "not-configured"
 	| "not-writable"
 	| "old-agent"
@@ -55,6 +56,16 @@ export class Refusal extends Error {
 	}
 }
 
+/** Tried again, as any other `Error`; `hint` is what a person can do meanwhile. */
+export class Trouble extends Error {
+	readonly hint: string;
+
+	constructor(message: string, hint: string, options?: ErrorOptions) {
+		super(message, options);
+		this.hint = hint;
+	}
+}
+
 /** The message of anything that was thrown, with the messages of its causes behind it. */
 export function describe(error: unknown): string {
 	if (!(error instanceof Error)) return String(error);
@@ -62,9 +73,9 @@ export function describe(error: unknown): string {
 	return `${error.message}${cause}`;
 }
 
-/** A command to run or a page to read: of a {@link Refusal}, and where the disk is what does not let us. */
+/** A command to run or a page to read, of an error that has one; and where the disk is what does not let us. */
 export function hintOf(error: unknown): string | undefined {
-	if (error instanceof Refusal) return error.hint;
+	if (error instanceof Refusal || error instanceof Trouble) return error.hint;
 	if (hasCode(error, "ENOSPC", "EDQUOT")) {
 		return "make room on that disk, and nothing is lost: docs/runbooks.md, disk full";
 	}

@@ -1,3 +1,9 @@
+/** Whether two names are of the same host: case does not count, nor a dot at the end (RFC 4343). */
+export const sameHostName = (one: string, other: string): boolean =>
+	plainName(one) === plainName(other);
+
+const plainName = (name: string): string => name.toLowerCase().replace(/\.$/, "");
+
 /**
  * Whether a text is an IPv4 or IPv6 address, by the rules of node:net's isIP: to load node:net for
  * it would take a tenth of the time in which a short command starts.

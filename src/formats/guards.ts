@@ -1,9 +1,8 @@
 import { Refusal } from "../errors.ts";
 import type { Hello } from "./protocol/hello.ts";
 import { protocolVersion } from "./protocol/hello.ts";
-import type { RedoSettings } from "./protocol/zimbra-settings.ts";
+import type { RedoSettings, ZimbraSettings } from "./protocol/zimbra-settings.ts";
 import type { Role } from "./role.ts";
-import type { ZimbraServer } from "./zimbra-servers.ts";
 
 /** What is known of this server before it may become a mirror. */
 export type LocalFacts = {
@@ -158,11 +157,36 @@ export function judgeVersions(
 	here: string | undefined,
 ): Refusal | undefined {
 	if (there === undefined || here === undefined || there === here) return undefined;
+	const differ = differingParts(there, here);
 	return new Refusal(
 		"zimbra-version",
-		`${peer} has ${there}, this server has ${here}`,
-		"both servers need the same release and patch of Zimbra",
+		`Zimbra of ${peer} and of this server differ: ${differ.join("; ")}; ${peer} has "${there}", this server has "${here}"`,
+		"both servers need the same release, platform, edition and patch of Zimbra: bring the older one up to the other",
 	);
+}
+
+/**
+ * What of two versions is not the same. `zmcontrol -v` prints
+ * `Release 8.8.15.GA.3869.UBUNTU18.64 UBUNTU18_64 FOSS edition, Patch 8.8.15_P45`.
+ */
+function differingParts(there: string, here: string): string[] {
+	const partsOf = (version: string) => {
+		const match =
+			/^Release ([\d.]+(?:[A-Z]+\d*\.\d+)?)\S*(?: (\S+))?? (\S+) edition(?:, Patch (\S+))?$/i.exec(
+				version,
+			);
+		if (match === null) return undefined;
+		const [, release, platform = "none", edition, patch = "none"] = match;
+		return { release, platform, edition, patch };
+	};
+	const [theirs, ours] = [partsOf(there), partsOf(here)];
+	if (theirs === undefined || ours === undefined) return ["the version"];
+	const parts = (["release", "platform", "edition", "patch"] as const).flatMap((part) =>
+		theirs[part] === ours[part]
+			? []
+			: [`the ${part}, ${theirs[part]} there and ${ours[part]} here`],
+	);
+	return parts.length > 0 ? parts : ["the build"];
 }
 
 /**
@@ -186,7 +210,7 @@ export function judgeLogPlaces(
 		return new Refusal(
 			"redolog-elsewhere",
 			`${peer} has ${attribute} ${place}; live-syncd follows the redo log in ${home}/redolog only`,
-			`on ${peer}: zmprov mcf ${attribute} ${shipped} (ms SERVER instead of mcf if it is set for the server); with Zimbra stopped, move what lies in ${place} to ${home}/${shipped}, or make that a link to another disk; then zmcontrol start`,
+			`on ${peer}: zmprov mcf ${attribute} ${shipped} (ms SERVER instead of mcf if it is set for the server), and with Zimbra stopped bring the files to ${home}/${shipped}, where those of before must not be overwritten; docs/errors.md has a section redolog-elsewhere`,
 		);
 	}
 	return undefined;
@@ -195,15 +219,28 @@ export function judgeLogPlaces(
 /** A mirror of one server is no mirror of an installation of several. */
 export function judgeServers(
 	peer: string,
-	otherStores: readonly ZimbraServer[],
+	{ ownName, otherStores }: Pick<ZimbraSettings, "ownName" | "otherStores">,
 ): Refusal | undefined {
 	const [first] = otherStores;
 	if (first === undefined) return undefined;
 	const named = otherStores.map(({ name, services }) => `${name} (${services.join(", ")})`);
+	const alone = "live-syncd mirrors installations of one mailbox server with its LDAP";
+	if (ownName === undefined) {
+		return new Refusal(
+			"several-servers",
+			`LDAP of ${peer} has ${named.join("; ")}, and which of them is ${peer} itself is not known`,
+			`${alone}; if that is one: zimbra_server_hostname in localconfig.xml of ${peer} must be the name that LDAP has (zmhostname, zmprov gas), and the same version of live-syncd must be on both servers`,
+		);
+	}
+	// The name is of the other side, and stands in a command that somebody may type.
+	const isName = /^[\w.-]{1,255}$/.test(first.name) && !first.name.startsWith("-");
+	const gone = isName
+		? `; only if ${first.name} is a server that exists no more, and is not ${ownName} itself: zmprov ds ${first.name}`
+		: "";
 	return new Refusal(
 		"several-servers",
-		`${peer} belongs to an installation of several servers; beside it there is ${named.join("; ")}`,
-		`live-syncd mirrors installations of one mailbox server with its LDAP; if ${first.name} no longer exists, remove it from LDAP: zmprov ds ${first.name}`,
+		`${peer} (${ownName}) belongs to an installation of several servers; beside it there is ${named.join("; ")}`,
+		`${alone}${gone}; docs/errors.md has a section several-servers`,
 	);
 }
 

@@ -1,3 +1,5 @@
+import { sameHostName } from "./address.ts";
+
 /** One server of an installation, as LDAP has it. */
 export type ZimbraServer = {
 	readonly name: string;
@@ -17,17 +19,21 @@ export function readServers(output: string): ZimbraServer[] {
 	return servers;
 }
 
-/**
- * Servers beside `own` that have a message store or a directory: what a mirror of one server alone
- * would lack, or would fight with. Without a name of its own, all count when there are several.
- */
-export function otherStores(
-	servers: readonly ZimbraServer[],
-	own: string | undefined,
-): ZimbraServer[] {
+/** The servers of an installation with a message store or a directory, seen from one of them. */
+export type Stores = {
+	/** its own name, as LDAP has it; undefined where LDAP does not have it, or it is not known here */
+	readonly ownName: string | undefined;
+	/** the others: what a mirror of one server alone would lack, or would fight with */
+	readonly otherStores: readonly ZimbraServer[];
+};
+
+/** @param own zimbra_server_hostname: where LDAP has no such name, a single server is this one. */
+export function findStores(servers: readonly ZimbraServer[], own: string | undefined): Stores {
 	const stores = servers.filter(({ services }) =>
 		services.some((each) => each === "mailbox" || each === "ldap"),
 	);
-	if (own === undefined) return stores.length > 1 ? stores : [];
-	return stores.filter(({ name }) => name !== own);
+	const isOwn = ({ name }: ZimbraServer) => own !== undefined && sameHostName(name, own);
+	const ownName = servers.find(isOwn)?.name;
+	if (ownName === undefined) return { ownName, otherStores: stores.length > 1 ? stores : [] };
+	return { ownName, otherStores: stores.filter((each) => !isOwn(each)) };
 }

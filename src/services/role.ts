@@ -9,7 +9,7 @@ export async function readRole(path: string): Promise<Role> {
 	const role = parseRole(text);
 	if (role !== undefined) return role;
 	throw new Error(
-		`${path} is damaged, so which history this server belongs to is not known: put back a copy of it; on a server that was never promoted, remove it`,
+		`${path} is damaged, so which history this server belongs to is not known: put back a copy of it; on a server that was never promoted, move it to another place`,
 	);
 }
 

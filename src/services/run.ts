@@ -1,3 +1,4 @@
+import { foreignLines, foreignWords } from "../formats/foreign-words.ts";
 import type { Settings } from "../formats/settings/table.ts";
 import { identify, type ProcessIdentity, signalGroup } from "./processes.ts";
 
@@ -125,6 +126,22 @@ export function withAction(command: readonly string[], action: string): string[]
 	return command.map((word) => word.replaceAll("{action}", action));
 }
 
+/** Lines of a command's words that are kept of each end; the first ones of ssh tell why the last ones come. */
+const keptLines = 4;
+
+/**
+ * The words of a command that tell something, on one line: its first and its last lines, without those
+ * that only decorate (ssh draws a frame of @ round what is wrong with a key).
+ */
+function telling(words: string): string {
+	const lines = words.split("\n").filter((line) => /[\p{L}\d]/u.test(line));
+	const kept =
+		lines.length <= 2 * keptLines
+			? lines
+			: [...lines.slice(0, keptLines), "…", ...lines.slice(-keptLines)];
+	return foreignLines(kept.map((line) => foreignWords(line, 400)).join("\n"), 2000);
+}
+
 /** One line about how a command ended, for a log or an error. */
 export function describeResult(command: readonly string[], result: RunResult): string {
 	const how =
@@ -135,6 +152,6 @@ export function describeResult(command: readonly string[], result: RunResult): s
 				: result.signal !== undefined
 					? `was killed by ${result.signal}`
 					: `exited with ${result.exitCode ?? "no code: it could not be started"}`;
-	const said = (result.stderr.trim() || result.stdout.trim()).split("\n").slice(-3).join(" | ");
+	const said = telling(result.stderr.trim() || result.stdout.trim());
 	return `${command.join(" ")} ${how}${said === "" ? "" : `: ${said}`}`;
 }

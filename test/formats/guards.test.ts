@@ -8,6 +8,7 @@ import {
 	judgeRedoSettings,
 	judgeRoom,
 	judgeServers,
+	judgeVersions,
 	type LocalFacts,
 } from "../../src/formats/guards.ts";
 import type { Hello } from "../../src/formats/protocol/hello.ts";
@@ -117,11 +118,57 @@ test("a live server that deletes or does not write its redo log cannot be mirror
 });
 
 test("an installation of several servers is refused, with their names and what they have", () => {
-	assert.equal(judgeServers("a", []), undefined);
-	const refusal = judgeServers("a", [{ name: "mbox2", services: ["mailbox", "mta"] }]);
+	const ownName = "mail.example.net";
+	assert.equal(judgeServers("a", { ownName, otherStores: [] }), undefined);
+	const otherStores = [{ name: "mbox2", services: ["mailbox", "mta"] }];
+	const refusal = judgeServers("a", { ownName, otherStores });
 	assert.equal(refusal?.code, "several-servers");
 	assert.match(refusal?.message ?? "", /mbox2 \(mailbox, mta\)/);
-	assert.match(refusal?.hint ?? "", /zmprov ds mbox2/);
+	assert.match(refusal?.hint ?? "", /mbox2 is a server that exists no more.*: zmprov ds mbox2/);
+});
+
+test("nothing tells to delete a server where it is not certain which one is the live server itself", () => {
+	const otherStores = [{ name: "mail.example.net", services: ["mailbox", "ldap"] }];
+	const refusal = judgeServers("a", { ownName: undefined, otherStores });
+	assert.equal(refusal?.code, "several-servers");
+	assert.doesNotMatch(refusal?.hint ?? "", /zmprov ds/);
+});
+
+test("a name of the other side is no part of a command, unless it is the name of a host", () => {
+	for (const name of ["x; rm -rf /", "$(id)", "-a", "a b"]) {
+		const others = { ownName: "mail", otherStores: [{ name, services: ["ldap"] }] };
+		assert.doesNotMatch(judgeServers("a", others)?.hint ?? "", /zmprov ds/);
+	}
+});
+
+test("of two versions of Zimbra the parts that differ are named", () => {
+	const version = "Release 8.8.15.GA.3869.UBUNTU18.64 UBUNTU18_64 FOSS edition, Patch 8.8.15_P45";
+	const named = (there: string) =>
+		/differ: (.*); 10\.0\.0\.1 has/.exec(
+			judgeVersions("10.0.0.1", there, version)?.message ?? "",
+		)?.[1];
+	assert.equal(named(version), undefined);
+	assert.equal(
+		named(version.replace("P45", "P44")),
+		"the patch, 8.8.15_P44 there and 8.8.15_P45 here",
+	);
+	assert.equal(
+		named(version.replace(", Patch 8.8.15_P45", "")),
+		"the patch, none there and 8.8.15_P45 here",
+	);
+	assert.equal(
+		named(version.replace("FOSS", "NETWORK")),
+		"the edition, NETWORK there and FOSS here",
+	);
+	assert.equal(
+		named(version.replaceAll("UBUNTU18", "UBUNTU20")),
+		"the platform, UBUNTU20_64 there and UBUNTU18_64 here",
+	);
+	assert.equal(
+		named("Release 10.0.7.GA.4623.UBUNTU20.64 UBUNTU20_64 FOSS edition"),
+		"the release, 10.0.7.GA.4623 there and 8.8.15.GA.3869 here; the platform, UBUNTU20_64 there and UBUNTU18_64 here; the patch, none there and 8.8.15_P45 here",
+	);
+	assert.equal(named("Carbonio 24"), "the version");
 });
 
 test("a file system that is all but full is refused; what shares it is counted together", () => {

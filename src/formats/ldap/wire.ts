@@ -1,4 +1,5 @@
-import { count, fields, logPosition, text } from "../protocol/read-json.ts";
+import { foreignWords } from "../foreign-words.ts";
+import { count, fields, isPlain, logPosition, shown, text } from "../protocol/read-json.ts";
 import type { LogIdentity, Position } from "../redolog/position.ts";
 import type { LdapMark } from "./mark.ts";
 import type { PasswordDigests } from "./passwords.ts";
@@ -100,7 +101,7 @@ export function decodeFromLdapSource(line: string): FromLdapSource {
 				heard: count(value.heard),
 			};
 		default:
-			throw new Error(`not a line of ldap_changes: ${line.slice(0, 200)}`);
+			throw new Error(`not a line of ldap_changes: ${foreignWords(line, 200)}`);
 	}
 }
 
@@ -134,8 +135,9 @@ function markOf(value: Record<string, unknown>): LdapMark {
 function parse(line: string): unknown {
 	try {
 		return JSON.parse(line);
-	} catch (error) {
-		throw new Error(`not JSON: ${line.slice(0, 200)}`, { cause: error });
+	} catch {
+		// The parser's own words quote the line as it came.
+		throw new Error(`not JSON: ${foreignWords(line, 200)}`);
 	}
 }
 
@@ -147,17 +149,13 @@ function recordOf<T>(value: unknown, read: (value: unknown) => T): Record<string
 }
 
 function absolute(value: unknown): string {
-	const path = text(value);
-	if (path.startsWith("/") && !/\p{Cc}/u.test(path)) return path;
-	throw new Error(`${JSON.stringify(path)} is not an absolute path`);
+	if (isPlain(value) && value.startsWith("/")) return value;
+	throw new Error(`${shown(value)} is not an absolute path`);
 }
 
 /** A path that stays below the directory it is used in, whoever sent it. */
 function below(value: unknown): string {
-	const path = text(value);
-	const parts = path.split("/");
-	if (parts.every((part) => part !== "" && part !== "." && part !== "..") && !path.includes("\0")) {
-		return path;
-	}
-	throw new Error(`${JSON.stringify(path)} is not a path below a directory`);
+	const inside = (part: string) => part !== "" && part !== "." && part !== "..";
+	if (isPlain(value) && value.split("/").every(inside)) return value;
+	throw new Error(`${shown(value)} is not a path below a directory`);
 }

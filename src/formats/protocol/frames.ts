@@ -1,3 +1,5 @@
+import { foreignLines } from "../foreign-words.ts";
+
 /**
  * The bytes of the stream.
  *
@@ -74,7 +76,8 @@ export class FrameDecoder {
 }
 
 const greetingWord = "live-syncd-stream";
-/** What a login shell may print before the greeting, at most. */
+const longestGreeting = 40;
+/** What a login shell may print before the greeting, the greeting included, at most. */
 const maxNoise = 64 * 1024;
 
 export type Compression = "none" | "zstd";
@@ -84,30 +87,40 @@ export const formatGreeting = (compression: Compression): string =>
 
 /** Finds the greeting in the first bytes of the stream, behind any noise. */
 export class GreetingReader {
-	#held = Buffer.alloc(0);
+	/** what came so far: in one place, since it may come byte by byte */
+	readonly #held = Buffer.alloc(maxNoise);
+	#length = 0;
 
 	/**
 	 * Undefined while more bytes are needed.
 	 * Throws where no greeting came, with what came instead.
 	 */
 	push(bytes: Buffer): { compression: Compression; noise: string; rest: Buffer } | undefined {
-		this.#held = Buffer.concat([this.#held, bytes]);
-		const match = /(?:^|\n)live-syncd-stream 1 (none|zstd)\n/.exec(this.#held.toString("latin1"));
+		const from = Math.max(0, this.#length - longestGreeting);
+		const before = this.#length;
+		this.#length += bytes.copy(this.#held, before);
+		const text = this.#held.toString("latin1", from, this.#length);
+		const match = /live-syncd-stream 1 (none|zstd)\n/.exec(text);
 		if (match !== null) {
-			const end = match.index + match[0].length;
+			const start = from + match.index;
 			return {
 				compression: match[1] as Compression,
-				noise: this.#held.toString("utf8", 0, match.index),
-				rest: this.#held.subarray(end),
+				noise: foreignLines(this.#held.toString("utf8", 0, start)),
+				rest: bytes.subarray(start + match[0].length - before),
 			};
 		}
-		if (this.#held.length > maxNoise) throw new Error(this.complaint());
+		if (this.#length === maxNoise) throw new Error(this.complaint());
 		return undefined;
+	}
+
+	/** What came so far, as it came. */
+	get said(): string {
+		return this.#held.toString("utf8", 0, this.#length);
 	}
 
 	/** What to say when the stream ended, or went on too long, without a greeting. */
 	complaint(): string {
-		const said = this.#held.toString("utf8", 0, 300).trim();
+		const said = foreignLines(this.said, 300);
 		return said === ""
 			? "the other server closed the stream without a word"
 			: `the other server did not begin the stream but said: ${said}`;

@@ -1,4 +1,6 @@
+import { foreignWords } from "../foreign-words.ts";
 import { isCount, isRecord, isTextIn, parseJson } from "../json.ts";
+import { findAnswer } from "./answers.ts";
 
 /** Both ends must speak the same; the words of `hello` itself only ever get more. */
 export const protocolVersion = 1;
@@ -47,12 +49,10 @@ export const formatHello = (hello: Hello): string => `${JSON.stringify(hello)}\n
 
 /**
  * Reads the answer; undefined for anything else, such as that of the 2011 script, which does not know
- * `hello`. Lines that a login shell prints before it are passed over.
+ * `hello`. What a login shell prints before it is passed over.
  */
 export function parseHello(text: string): Hello | undefined {
-	const line = text.split("\n").find((each) => each.startsWith('{"protocol":'));
-	if (line === undefined) return undefined;
-	const value = parseJson(line);
+	const value = parseJson(findAnswer(text, "hello")?.answer ?? "");
 	if (!isRecord(value)) return undefined;
 	const { protocol, program, zimbra, role, timeline, mailboxd, liveSyncd, clock } = value;
 	const { capabilities, diskFree } = value;
@@ -76,8 +76,10 @@ export function parseHello(text: string): Hello | undefined {
 		return undefined;
 	}
 	return {
-		...{ protocol, program, zimbra, redolog, role, timeline, mailboxd, liveSyncd, clock },
-		capabilities,
+		...{ protocol, redolog, role, timeline, mailboxd, liveSyncd, clock },
+		program: foreignWords(program, 100),
+		zimbra: zimbra === undefined ? undefined : foreignWords(zimbra, 300),
+		capabilities: capabilities.slice(0, 50).map((each) => foreignWords(each, 100)),
 		diskFree: { redolog: diskFree.redolog, base: diskFree.base },
 	};
 }
@@ -94,7 +96,7 @@ function parseRedolog(value: unknown): Hello["redolog"] {
 	) {
 		return undefined;
 	}
-	return { serverId, sequence, createTime, size, open };
+	return { serverId: foreignWords(serverId, 200), sequence, createTime, size, open };
 }
 
 const isOptionalCount = (value: unknown): value is number | undefined =>

@@ -1,6 +1,8 @@
+import { parseJson } from "../json.ts";
 import type { LogIdentity, Position } from "../redolog/position.ts";
 import { encodeFrame, type Frame } from "./frames.ts";
-import { count, identity, logPosition, position, text } from "./read-json.ts";
+import { peerHint } from "./peer-hints.ts";
+import { count, fields, identity, logPosition, position, text } from "./read-json.ts";
 
 /**
  * What the frames of the stream mean.
@@ -47,7 +49,10 @@ export type FromLive =
 	  }
 	/** Where the live log ends, and the live clock, ms since the epoch. */
 	| { readonly kind: "heartbeat"; readonly position: Position; readonly clock: number }
-	/** The live side cannot serve this; see docs/errors.md for the code. */
+	/**
+	 * The live side cannot serve this; see docs/errors.md for the code. The hint is sent for mirrors of
+	 * version 2.0.0; this one takes its own.
+	 */
 	| {
 			readonly kind: "refusal";
 			readonly code: string;
@@ -84,10 +89,8 @@ function pack(type: number, facts: object, bytes: Uint8Array = Buffer.alloc(0)):
 function unpack(payload: Buffer): { facts: Record<string, unknown>; bytes: Buffer } {
 	const end = payload.indexOf(10);
 	if (end < 0) throw new Error("a frame without facts is not of this protocol");
-	return {
-		facts: JSON.parse(payload.toString("utf8", 0, end)),
-		bytes: payload.subarray(end + 1),
-	};
+	const facts = fields(parseJson(payload.toString("utf8", 0, end)));
+	return { facts, bytes: payload.subarray(end + 1) };
 }
 
 const types = {
@@ -187,13 +190,10 @@ export function decodeFromLive({ type, payload }: Frame): FromLive {
 				position: position(facts.position),
 				clock: count(facts.clock),
 			};
-		case types.refusal:
-			return {
-				kind: "refusal",
-				code: text(facts.code),
-				message: text(facts.message),
-				hint: text(facts.hint),
-			};
+		case types.refusal: {
+			const code = text(facts.code);
+			return { kind: "refusal", code, message: text(facts.message), hint: peerHint(code) };
+		}
 		default:
 			throw new Error(`a frame of type ${type} is not of this protocol`);
 	}

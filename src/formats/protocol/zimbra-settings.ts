@@ -1,5 +1,7 @@
+import { foreignWords } from "../foreign-words.ts";
 import { isCount, isRecord, parseJson } from "../json.ts";
 import type { ZimbraServer } from "../zimbra-servers.ts";
+import { findAnswer } from "./answers.ts";
 
 /** Zimbra's redo log settings, from LDAP. Left out where LDAP did not say. */
 export type RedoSettings = {
@@ -42,15 +44,16 @@ export type ZimbraSettings = {
 	readonly redo: RedoSettings;
 	/** other servers of the installation that have a message store or a directory */
 	readonly otherStores: readonly ZimbraServer[];
+	/** name of the server itself, where LDAP has it; version 2.0.0 does not say it */
+	readonly ownName?: string | undefined;
 };
 
-export const formatZimbraSettings = ({ redo, otherStores }: ZimbraSettings): string =>
-	`${JSON.stringify({ settings: redo, otherStores })}\n`;
+export const formatZimbraSettings = ({ redo, otherStores, ownName }: ZimbraSettings): string =>
+	`${JSON.stringify({ settings: redo, otherStores, ownName })}\n`;
 
 /** Reads the answer; undefined for anything else. */
 export function parseZimbraSettings(text: string): ZimbraSettings | undefined {
-	const line = text.split("\n").find((each) => each.startsWith('{"settings":'));
-	const value = parseJson(line ?? "");
+	const value = parseJson(findAnswer(text, "settings")?.answer ?? "");
 	if (!isRecord(value) || !isRecord(value.settings)) return undefined;
 	const { enabled, deleteOnRollover, crashRecoveryLookbackSeconds } = value.settings;
 	const { logPath, archiveDirectory } = value.settings;
@@ -59,17 +62,26 @@ export function parseZimbraSettings(text: string): ZimbraSettings | undefined {
 	if (crashRecoveryLookbackSeconds !== undefined && !isCount(crashRecoveryLookbackSeconds)) {
 		return undefined;
 	}
-	const { otherStores } = value;
+	const { otherStores, ownName } = value;
 	if (!Array.isArray(otherStores) || !otherStores.every(isServer)) return undefined;
+	if (!isOptionalText(ownName)) return undefined;
 	const redo = {
 		enabled,
 		deleteOnRollover,
 		crashRecoveryLookbackSeconds,
-		logPath,
-		archiveDirectory,
+		logPath: plain(logPath),
+		archiveDirectory: plain(archiveDirectory),
 	};
-	return { redo, otherStores };
+	const servers = otherStores.slice(0, 100).map(({ name, services }) => ({
+		name: foreignWords(name, 255),
+		services: services.slice(0, 50).map((each) => foreignWords(each, 100)),
+	}));
+	const own = ownName === undefined ? {} : { ownName: foreignWords(ownName, 255) };
+	return { redo, otherStores: servers, ...own };
 }
+
+const plain = (text: string | undefined): string | undefined =>
+	text === undefined ? undefined : foreignWords(text);
 
 const isServer = (value: unknown): value is ZimbraServer =>
 	isRecord(value) &&

@@ -25,8 +25,6 @@ import { Wake } from "../../services/wake.ts";
 import { readCoverage } from "./coverage.ts";
 import { type LdapSource, removeSnapshot, removeStale } from "./snapshot.ts";
 
-/** A number, and more than it will ever have. */
-const longestNumber = 100;
 /** localconfig.xml is read, and cn=config read whole, without a sign too. */
 const filesEveryMs = 5000;
 
@@ -160,8 +158,11 @@ async function sizeOf({ zimbra }: Config, databases: readonly LdapDatabase[]): P
 	return size;
 }
 
+/** A number has at most 16 digits. */
+const longestLine = 256;
+
 /** Counts what the mirror sends: numbers, a line each. */
-function listen(input: Readable, wake: Wake, onTooLong: () => void) {
+function listen(input: Readable, wake: Wake, onStranger: () => void) {
 	const mirror = { heard: 0, at: performance.now() };
 	const onLine = (line: string) => {
 		mirror.at = performance.now();
@@ -170,7 +171,7 @@ function listen(input: Readable, wake: Wake, onTooLong: () => void) {
 		mirror.heard = number;
 		wake.ring();
 	};
-	readLines(input, longestNumber, { onLine, onTooLong });
+	readLines(input, longestLine, { onLine, onTooLong: onStranger });
 	return mirror;
 }
 

@@ -1,6 +1,7 @@
 import { describe, Refusal } from "../../errors.ts";
 import { type LdapMark, sameMark } from "../../formats/ldap/mark.ts";
 import { type LastRound, nextRoundAt } from "../../formats/ldap/schedule.ts";
+import { noisyShell } from "../../formats/protocol/answers.ts";
 import { isThere } from "../../services/files.ts";
 import { findPlaces } from "../../services/ldap/places.ts";
 import { endRound } from "../../services/ldap/round-processes.ts";
@@ -8,7 +9,7 @@ import type { Logger } from "../../services/log/logger.ts";
 import type { PeerConfig } from "../../services/peer-config.ts";
 import { publish } from "../../services/publish.ts";
 import { makeRun } from "../../services/run.ts";
-import { connect } from "../../services/ssh/connect.ts";
+import { askedOf, connect } from "../../services/ssh/connect.ts";
 import { ldapService } from "../../services/zimbra/service.ts";
 import { keepTrying } from "../keep-trying.ts";
 import { clearSnapshots } from "../ldap-source/snapshot.ts";
@@ -83,8 +84,6 @@ export async function runLdapLoop(
 		}),
 	];
 	try {
-		// A power loss leaves them on a live server, which this one may have been.
-		await clearSnapshots(config.base);
 		await follow(loop);
 	} catch (error) {
 		status.problems.report("copy", error);
@@ -108,6 +107,8 @@ async function follow(loop: Loop): Promise<void> {
 			await endRest(loop);
 			await repairSwap(config, log, signal);
 			await stillMirror(config);
+			// A power loss leaves them on a live server, which this one may have been.
+			await clearSnapshots(config.base);
 			await useWaiting(config, log, signal);
 			if (service.inDoubt) await startLdap(loop);
 			try {
@@ -158,6 +159,9 @@ async function session(loop: Loop, healthy: () => void): Promise<void> {
 		},
 	});
 	status.problems.resolved("link");
+	// A round is what it breaks; where nothing changes, what is in use goes on covering the redo log.
+	if (watch.noise === "") status.problems.resolved("shell");
+	else status.problems.report("shell", noisyShell(askedOf(config), watch.noise), false);
 	if (watch.hello.method === "files" && !loop.told.has("files")) {
 		loop.told.add("files");
 		log.warn({ reason: watch.hello.reason }, "LDAP is copied file by file, as in 2011");

@@ -8,7 +8,7 @@ import { Problems } from "../problems.ts";
 
 /** All that the LDAP loop knows of itself, kept by its parts and published as one state. */
 export class LdapStatus {
-	readonly problems: Problems<"link" | "copy" | "passwords" | "service">;
+	readonly problems: Problems<"link" | "copy" | "passwords" | "service" | "shell">;
 	readonly #peer: string;
 	readonly #log: Logger;
 	#phase: LdapState["phase"] = "connecting";

@@ -1,5 +1,5 @@
 import type { ClientChannel } from "ssh2";
-import { Refusal } from "../../errors.ts";
+import { foreignLines } from "../../formats/foreign-words.ts";
 import {
 	decodeFromLdapSource,
 	decodeSnapshot,
@@ -9,17 +9,16 @@ import {
 	type LdapPasswords,
 	type SnapshotAnswer,
 } from "../../formats/ldap/wire.ts";
+import { explainNoAnswer, findAnswer, ownSentences } from "../../formats/protocol/answers.ts";
 import { readLines } from "../../services/lines.ts";
 import type { PeerConfig } from "../../services/peer-config.ts";
-import { connect, type SshLink } from "../../services/ssh/connect.ts";
-
-/** A look has less than 1 KB, and a snapshot some 150 bytes for each of its files. */
-const longestLine = 1 << 20;
-const longestAnswer = 4 << 20;
+import { askedOf, type SshLink } from "../../services/ssh/connect.ts";
 
 /** What the live server says about its LDAP directory, as it comes in. */
 export type LiveWatch = Disposable & {
 	readonly hello: LdapHello;
+	/** what the live user's shell prints before each answer; empty where it is silent */
+	readonly noise: string;
 	/** aborts when the live server is not heard any more; the reason says why */
 	readonly signal: AbortSignal;
 	/** the newest look */
@@ -29,6 +28,13 @@ export type LiveWatch = Disposable & {
 	/** A look that was taken after this call. */
 	fresh(): Promise<LdapLook>;
 };
+
+/** A look names each environment of the directory, and there are few. */
+const longestLine = 1 << 20;
+/** A snapshot names each file of cn=config: some hundred. */
+const longestSnapshot = 1 << 22;
+/** What the shell may print before the first word. */
+const mostNoise = 1 << 16;
 
 export type WatchEvents = {
 	readonly onLook: (look: LdapLook) => void;
@@ -61,6 +67,17 @@ export async function openWatch(
 		ring();
 	};
 	const stderr = collect(channel);
+	let exitCode: number | undefined;
+	channel.on("exit", (code: number | null) => {
+		exitCode = code ?? -1;
+	});
+	const why = () => {
+		const output = { stdout: noise, stderr: stderr(), exitCode };
+		if (hello === undefined || ownSentences(output.stderr).length > 0) {
+			return explainNoAnswer(askedOf(config), "ldap_changes", output);
+		}
+		return new Error(`ldap_changes on ${config.remoteAddress} ended without a word`);
+	};
 	const take = (words: FromLdapSource) => {
 		heardAt = performance.now();
 		if (words.kind === "hello") hello = words;
@@ -71,16 +88,26 @@ export async function openWatch(
 			ring();
 		}
 	};
-	const misread = (error: unknown) =>
-		end(new Error(`${config.remoteAddress} sent what ldap_changes never says`, { cause: error }));
-	const onLine = (line: string) => {
-		try {
-			take(decodeFromLdapSource(line));
-		} catch (error) {
-			misread(error);
-		}
+	let noise = "";
+	const hear = (line: string) => {
+		if (hello !== undefined) return take(decodeFromLdapSource(line));
+		const found = findAnswer(line, "ldap_changes");
+		noise = `${noise}${found?.noise ?? line}\n`;
+		if (found !== undefined) take(decodeFromLdapSource(found.answer));
+		else if (noise.length > mostNoise) throw new Error("it does not come to its first word");
 	};
-	readLines(channel, longestLine, { onLine, onTooLong: misread });
+	const never = (error: unknown) =>
+		end(new Error(`${config.remoteAddress} sent what ldap_changes never says`, { cause: error }));
+	readLines(channel, longestLine, {
+		onLine(line) {
+			try {
+				hear(line);
+			} catch (error) {
+				never(error);
+			}
+		},
+		onTooLong: never,
+	});
 	const answerMs = Math.max(connect_timeout, link_timeout);
 	const beat = () => {
 		const silence = performance.now() - heardAt;
@@ -93,7 +120,7 @@ export async function openWatch(
 	};
 	const timer = setInterval(beat, heartbeat_interval);
 	channel.on("error", (error: Error) => end(error));
-	channel.on("close", () => end(explainEnd(config, "ldap_changes", stderr())));
+	channel.on("close", () => end(why()));
 	void link.closed.then((reason) => end(reason ?? new Error("the connection was closed")));
 	beat();
 
@@ -120,13 +147,14 @@ export async function openWatch(
 			await next(answerMs);
 			ended.signal.throwIfAborted();
 		}
-		if (hello === undefined) throw explainEnd(config, "ldap_changes", stderr());
+		if (hello === undefined) throw why();
 	} catch (error) {
 		close();
 		throw error;
 	}
 	return {
 		hello,
+		noise: foreignLines(noise),
 		signal: ended.signal,
 		look: newest,
 		next,
@@ -142,32 +170,31 @@ export async function openWatch(
 }
 
 /**
- * Has the live server make a snapshot, and returns what it says about it. It asks on a connection of its
- * own: with `MaxSessions 1` sshd refuses a second command on that of the watch.
+ * Has the live server make a snapshot, and returns what it says about it.
+ * @param watch its name; before 2.1 the live server has none for it, and knows no words here
  */
 export async function requestSnapshot(
+	link: SshLink,
 	config: PeerConfig,
-	{ watch }: LdapHello,
 	signal: AbortSignal,
+	watch?: string,
 ): Promise<SnapshotAnswer> {
 	const { command_timeout, ldap_copy_timeout } = config.settings;
-	using link = await connect(config, signal);
-	// Its input stays open: the end of it tells the live side that nobody waits any more. Before 2.1 the
-	// live server has no name for the watch, and knows no words here.
+	// Its input stays open: the end of it tells the live side that nobody waits any more.
 	const channel = await link.exec(watch === undefined ? "ldap_snapshot" : `ldap_snapshot ${watch}`);
 	const deadline = AbortSignal.any([
 		signal,
 		AbortSignal.timeout(2 * ldap_copy_timeout + command_timeout),
 	]);
 	const stderr = collect(channel);
-	const closed = Promise.withResolvers<void>();
 	let answer = "";
-	let exitCode = -1;
+	let exitCode: number | undefined;
+	const closed = Promise.withResolvers<void>();
 	channel.setEncoding("utf8").on("data", (text: string) => {
 		answer += text;
-		if (answer.length > longestAnswer) {
-			closed.reject(new Error(`${config.remoteAddress}: the answer of ldap_snapshot has no end`));
-		}
+		if (answer.length <= longestSnapshot) return;
+		closed.reject(new Error(`${config.remoteAddress} sent what ldap_snapshot never says`));
+		channel.destroy();
 	});
 	channel.on("exit", (code: number | null) => {
 		exitCode = code ?? -1;
@@ -184,8 +211,12 @@ export async function requestSnapshot(
 	deadline.addEventListener("abort", late, { once: true });
 	try {
 		await closed.promise;
-		if (exitCode !== 0) throw explainEnd(config, "ldap_snapshot", stderr());
-		return decodeSnapshot(answer);
+		const found = findAnswer(answer, "ldap_snapshot");
+		if (exitCode !== 0 || found === undefined) {
+			const output = { stdout: answer, stderr: stderr(), exitCode };
+			throw explainNoAnswer(askedOf(config), "ldap_snapshot", output);
+		}
+		return decodeSnapshot(found.answer);
 	} finally {
 		deadline.removeEventListener("abort", late);
 		channel.destroy();
@@ -198,18 +229,5 @@ function collect(channel: ClientChannel): () => string {
 	channel.stderr.setEncoding("utf8").on("data", (piece: string) => {
 		text = (text + piece).slice(-2000);
 	});
-	return () => text.trim();
-}
-
-function explainEnd({ remoteAddress }: PeerConfig, verb: string, said: string): Error {
-	// The 2011 script hands what it does not know to rsync, which tells how it is used.
-	if (/unknown request|rsync\s+version|Usage: rsync/i.test(said)) {
-		return new Refusal(
-			"old-agent",
-			`${remoteAddress} does not know ${verb}: it has the sync_commands of 2011, or an older version`,
-			`install the same version of live-syncd on ${remoteAddress}; LDAP is not followed until then`,
-		);
-	}
-	const words = said === "" ? "without a word" : said.replaceAll("\n", " | ");
-	return new Error(`${verb} on ${remoteAddress} ended: ${words}`);
+	return () => text;
 }

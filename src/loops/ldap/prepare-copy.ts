@@ -5,10 +5,12 @@ import { judgeVersions } from "../../formats/guards.ts";
 import { blockSize } from "../../formats/ldap/block-size.ts";
 import { sameMark } from "../../formats/ldap/mark.ts";
 import type { SnapshotAnswer } from "../../formats/ldap/wire.ts";
+import { noisyShell } from "../../formats/protocol/answers.ts";
 import { parseHello } from "../../formats/protocol/hello.ts";
 import type { LdapSnapshot } from "../../formats/state.ts";
 import { failPoint } from "../../services/fail-point.ts";
 import { writeDurably } from "../../services/files.ts";
+import { demandHarmlessConfig } from "../../services/ldap/copied-tree.ts";
 import { checkRoom, roomForCopy, syncTree } from "../../services/ldap/copies.ts";
 import {
 	areaOf,
@@ -22,7 +24,7 @@ import { forRound } from "../../services/ldap/round-processes.ts";
 import type { Logger } from "../../services/log/logger.ts";
 import type { PeerConfig } from "../../services/peer-config.ts";
 import { describeResult, makeRun, type Run } from "../../services/run.ts";
-import { ask } from "../../services/ssh/connect.ts";
+import { ask, askedOf, connect } from "../../services/ssh/connect.ts";
 import { zimbraVersion } from "../../services/zimbra/version.ts";
 import { checkCopy, type Expected } from "./check.ts";
 import { type LiveWatch, requestSnapshot } from "./live-watch.ts";
@@ -87,9 +89,11 @@ export async function prepareCopy(
 }
 
 async function fetchCopy(parts: CopyParts, run: Run, places: LdapPlaces): Promise<Fetched> {
+	// Before a snapshot is made in vain.
+	if (parts.watch.noise !== "") throw noisyShell(askedOf(parts.config), parts.watch.noise);
 	if (parts.watch.hello.method === "files") return await fetchFiles(parts, run, places);
-	const { config, watch, signal } = parts;
-	const answer = await requestSnapshot(config, watch.hello, signal);
+	const { config, signal } = parts;
+	const answer = await askForSnapshot(parts);
 	// cn=config and schema of another release are not for this server's slapd and mailboxd.
 	const { zimbra } = answer;
 	const otherVersion = judgeVersions(config.remoteAddress, zimbra, await zimbraVersion(config));
@@ -106,6 +110,12 @@ async function fetchCopy(parts: CopyParts, run: Run, places: LdapPlaces): Promis
 		method: { kind: "snapshot", blockSize: await bestBlockSize(answer, size, places) },
 	});
 	return { transfer, snapshot: snapshotOf(answer), expected: answer };
+}
+
+/** On a connection of its own: with `MaxSessions 1` sshd refuses a second command on that of the watch. */
+async function askForSnapshot({ config, watch, signal }: CopyParts): Promise<SnapshotAnswer> {
+	using link = await connect(config, signal);
+	return await requestSnapshot(link, config, signal, watch.hello.watch);
 }
 
 /** Throws where a copy of so many bytes would leave less than disk_floor. */
@@ -159,6 +169,7 @@ async function pullFiles(
 	const common = { config, run, signal, from: watch.hello.directory, to: staging };
 	const method = { kind: "files" } as const;
 	await pull({ ...common, method, parts: partsOf([]), keepRest: true });
+	await demandHarmlessConfig(config, staging);
 	const databases = await readDatabases(staging, ldap, home);
 	const areas = databases.filter(({ backend }) => backend !== "mdb").map(areaOf);
 	return await pull({ ...common, method, parts: partsOf(environmentsOf(databases), areas) });

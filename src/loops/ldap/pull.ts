@@ -1,8 +1,10 @@
 import { rm } from "node:fs/promises";
+import { uncleanShell } from "../../formats/protocol/answers.ts";
 import type { Config } from "../../services/config.ts";
 import { makeDirectory } from "../../services/files.ts";
 import type { PeerConfig } from "../../services/peer-config.ts";
 import { describeResult, type Run } from "../../services/run.ts";
+import { askedOf } from "../../services/ssh/connect.ts";
 
 export type Transfer = { readonly bytesReceived: number; readonly bytesSent: number };
 
@@ -66,6 +68,8 @@ export async function pull(options: PullOptions): Promise<Transfer> {
 		// 22: staging may be what confuses it, 12 and 30 are the link. The next try begins with what
 		// is there, except where it may be unusable.
 		if (result.exitCode === 22) await rm(to, { recursive: true, force: true });
+		const unclean = uncleanShell(askedOf(config), result.stderr);
+		if (unclean !== undefined) throw unclean;
 		const what = method.kind === "snapshot" ? "the LDAP snapshot" : "LDAP";
 		throw new Error(
 			`${what} could not be fetched from ${config.remoteAddress}:${from} into ${to}: ${describeResult(command, result)}`,

@@ -1,3 +1,5 @@
+import { rm } from "node:fs/promises";
+import { join } from "node:path";
 import type { LdapSnapshot } from "../../formats/state.ts";
 import type { Config } from "../../services/config.ts";
 import {
@@ -12,7 +14,7 @@ import type { LdapStatus } from "./ldap-status.ts";
 import type { Passwords } from "./passwords.ts";
 import { type CheckedCopy, type CopyParts, prepareCopy } from "./prepare-copy.ts";
 import { stillMirror } from "./still-mirror.ts";
-import { readMarker, swapIn, takeSwapLock } from "./swap.ts";
+import { markerName, readMarker, swapIn, takeSwapLock } from "./swap.ts";
 
 export type RoundParts = CopyParts & {
 	/** drops a copy that is whole: neither the end of the link does, nor the wish to stop */
@@ -34,7 +36,11 @@ export async function runRound(parts: RoundParts, onWhole: () => void): Promise<
 	const { copy, places, transfer } = await prepareCopy(parts, (phase) => status.setPhase(phase));
 	status.setStaged(copy);
 	onWhole();
-	const waitedMs = await putInUse({ ...parts, places, copy });
+	const waitedMs = await putInUse({ ...parts, places, copy }).catch(async (error: unknown) => {
+		// Only what was interrupted is taken up again, by useWaiting.
+		if (!parts.untilUsed.aborted) await rm(join(places.next, markerName), { force: true });
+		throw error;
+	});
 	const tookMs = Math.round(performance.now() - began);
 	status.roundDone(copy, { endedAt: Date.now(), tookMs, ...transfer });
 	return tookMs - waitedMs;
@@ -60,7 +66,9 @@ async function putInUse(parts: RoundParts & Pick<CheckedCopy, "copy" | "places">
  * written to: a server that was live meanwhile has a directory of its own.
  */
 export async function useWaiting(config: Config, log: Logger, signal: AbortSignal): Promise<void> {
-	const places = await findPlaces(config);
+	// What is wrong with data/ldap itself was said by the repair of an exchange.
+	const places = await findPlaces(config).catch(() => undefined);
+	if (places === undefined) return;
 	const copy = await readMarker(places.next);
 	const used = await readMarker(places.current);
 	if (copy === undefined || used === undefined || copy.takenAt <= used.takenAt) return;

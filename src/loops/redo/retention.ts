@@ -1,9 +1,10 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe } from "../../errors.ts";
 import { canonicalAddress } from "../../formats/address.ts";
+import { explainNoAnswer, ownSentences } from "../../formats/protocol/answers.ts";
 import type { Logger } from "../../services/log/logger.ts";
 import type { PeerConfig } from "../../services/peer-config.ts";
-import { ask } from "../../services/ssh/connect.ts";
+import { ask, askedOf } from "../../services/ssh/connect.ts";
 import type { RedoStatus } from "./redo-status.ts";
 import { removeReplayedArchives } from "./replayed-archives.ts";
 
@@ -51,14 +52,16 @@ async function purgeLive(
 ): Promise<boolean> {
 	const timeoutMs = config.settings.command_timeout;
 	const backups = await ask(config, "query_incremental", signal, timeoutMs);
-	if (backups.stdout.trim() === "true") return false;
-	const { exitCode, stderr } = await ask(config, "purge", signal, timeoutMs);
+	// A login shell may print before it.
+	if (/true\s*$/.test(backups.stdout)) return false;
+	const answer = await ask(config, "purge", signal, timeoutMs);
+	const { exitCode, stderr } = answer;
 	log.info({ exitCode }, "asked the live server to purge its archive");
+	const sentences = ownSentences(stderr);
+	if (exitCode !== 0) throw explainNoAnswer(askedOf(config), "purge", answer);
 	// What it keeps for us goes when we have replayed it: that is catching up, and no trouble.
 	const us = canonicalAddress(config.localAddress);
-	const said = stderr
-		.split("\n")
-		.filter((line) => line.trim() !== "" && !line.includes(`mirror ${us} `));
+	const said = sentences.filter((line) => !line.includes(`mirror ${us} `));
 	if (said.length === 0) {
 		problems.resolved("retention");
 		return false;

@@ -121,6 +121,8 @@ export async function examineThere(
 		clockOffsetMaxMs: settings.clock_offset_max,
 	};
 	for (const refusal of judgePeer(facts, hello)) await demand(() => throwIf(refusal));
+	// The redo log would come all the same, but a standby needs LDAP, too.
+	await demand(() => throwIf(hello.shell));
 	const told = await demand(() => askSettings(config, signal));
 	if (told !== undefined) {
 		for (const refusal of judgeSettings(config, told)) await demand(() => throwIf(refusal));
@@ -231,12 +233,12 @@ async function localServerId({ zimbra }: PeerConfig): Promise<string> {
 
 const judgeSettings = (
 	{ remoteAddress: peer, zimbra }: PeerConfig,
-	{ redo, otherStores }: ZimbraSettings,
+	settings: ZimbraSettings,
 ): Refusal[] =>
 	[
-		judgeServers(peer, otherStores),
-		judgeRedoSettings(peer, redo),
-		judgeLogPlaces(peer, zimbra.home, redo),
+		judgeServers(peer, settings),
+		judgeRedoSettings(peer, settings.redo),
+		judgeLogPlaces(peer, zimbra.home, settings.redo),
 	].filter((each) => each !== undefined);
 
 function throwIf(refusal: Refusal | undefined): void {

@@ -1,25 +1,24 @@
-import { Refusal } from "../../errors.ts";
+import type { Refusal } from "../../errors.ts";
+import { explainNoAnswer, findAnswer, noisyShell } from "../../formats/protocol/answers.ts";
 import { type Hello, parseHello } from "../../formats/protocol/hello.ts";
 import {
 	parseZimbraSettings,
 	type ZimbraSettings,
 } from "../../formats/protocol/zimbra-settings.ts";
 import type { PeerConfig } from "../../services/peer-config.ts";
-import { ask } from "../../services/ssh/connect.ts";
+import { ask, askedOf } from "../../services/ssh/connect.ts";
+
+/** What the other server says of itself, and what is wrong with the shell that answers for it. */
+export type Peer = Hello & { readonly shell: Refusal | undefined };
 
 /** Asks the other server who it is; refuses one that is still the script of 2011. */
-export async function askHello(config: PeerConfig, signal: AbortSignal): Promise<Hello> {
+export async function askHello(config: PeerConfig, signal: AbortSignal): Promise<Peer> {
 	const timeoutMs = config.settings.connect_timeout + config.settings.command_timeout;
 	const answer = await ask(config, "hello", signal, timeoutMs);
 	const hello = parseHello(answer.stdout);
-	if (hello !== undefined) return hello;
-	const said = (answer.stderr || answer.stdout).trim().split("\n")[0] ?? "";
-	if (said.startsWith("sync-commands:")) throw new Error(`${config.remoteAddress} says: ${said}`);
-	throw new Refusal(
-		"old-agent",
-		`${config.remoteAddress} does not know \`hello\`: it said ${said === "" ? "nothing" : `"${said}"`} and exited with ${answer.exitCode}. It still has the sync_commands script of 2011, or none`,
-		`install live-syncd there too, and let the key's line in authorized_keys begin: restrict,command="${config.base.base}/sync-commands"`,
-	);
+	const noise = findAnswer(answer.stdout, "hello")?.noise ?? "";
+	if (hello === undefined) throw explainNoAnswer(askedOf(config), "hello", answer);
+	return { ...hello, shell: noise === "" ? undefined : noisyShell(askedOf(config), noise) };
 }
 
 /** What LDAP on the other server says of its installation. */
@@ -30,8 +29,6 @@ export async function askSettings(
 	const timeoutMs = config.settings.connect_timeout + config.settings.command_timeout;
 	const answer = await ask(config, "settings", signal, timeoutMs);
 	const settings = parseZimbraSettings(answer.stdout);
-	if (settings === undefined) {
-		throw new Error(`${config.remoteAddress} does not tell its settings: ${answer.stderr.trim()}`);
-	}
+	if (settings === undefined) throw explainNoAnswer(askedOf(config), "settings", answer);
 	return settings;
 }

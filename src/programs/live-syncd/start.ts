@@ -1,6 +1,6 @@
 import { rm } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
-import { describe, Refusal } from "../../errors.ts";
+import { describe, hintOf, Refusal } from "../../errors.ts";
 import type { LdapState, RedoState } from "../../formats/state.ts";
 import type { LocalLog } from "../../loops/redo/receiver/local-log.ts";
 import { establishReplayed } from "../../loops/redo/replayer/position.ts";
@@ -147,8 +147,8 @@ async function passGuards(
 		const known = { ...role, local: config.localAddress };
 		await writeRole(base.role, { ...known, role: "mirror", timeline, since });
 	} catch (error) {
-		const { code, hint } = error instanceof Refusal ? error : {};
-		log.error({ code, reason: describe(error), hint }, "start refused");
+		const code = error instanceof Refusal ? error.code : undefined;
+		log.error({ code, reason: describe(error), hint: hintOf(error) }, "start refused");
 		throw error;
 	}
 }

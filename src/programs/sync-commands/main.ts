@@ -1,5 +1,6 @@
 import type { Readable } from "node:stream";
 import { describe, hasCode, hintOf, Refusal } from "../../errors.ts";
+import { foreignLines } from "../../formats/foreign-words.ts";
 import {
 	findRequest,
 	maxRequestLength,
@@ -97,14 +98,18 @@ function parse(text: string, from: "stdin" | "text", { base, zimbra }: Config): 
 
 function refuse(text: string, reason: string, log: ServedLog, code = 1): number {
 	log("warn", "refused", { request: text.slice(0, maxRequestLength), reason });
-	complain(`sync-commands: refused: ${reason}`);
+	complain(`sync-commands: refused: ${foreignLines(reason)}`);
 	return code;
 }
+
+/** Each problem of a live_sync.conf is in one message. */
+const longest = 4000;
 
 /** Once, at the edge: what is wrong, and what to do about it. */
 function tell(error: unknown): void {
 	const code = error instanceof Refusal ? `  [${error.code}]` : "";
-	complain(`sync-commands: ${describe(error)}${code}`);
+	// One line: the mirror takes those only that begin so.
+	complain(`sync-commands: ${foreignLines(describe(error), longest)}${code}`);
 	const hint = hintOf(error);
 	if (hint !== undefined) complain(`  try: ${hint}`);
 }

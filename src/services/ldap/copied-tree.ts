@@ -64,7 +64,10 @@ async function readConfig(root: string): Promise<ConfigFile[]> {
 	return files;
 }
 
-/** The module must be here, where the live server has not put it, and where others cannot change it. */
+/**
+ * A module file must not have come from the live server, and others must not be able to change it. Without
+ * a file it may be part of slapd itself, as back_monitor is in Debian; if not, slapcat says so.
+ */
 async function demandModule(
 	config: PeerConfig,
 	{ name, directories }: ConfigModule,
@@ -86,10 +89,6 @@ async function demandModule(
 			return;
 		}
 	}
-	// Built into slapd, as back_monitor often is: it takes no file then. Else slapd does not start with this
-	// copy, and the one before is back. Source: OpenLDAP, servers/slapd/module.c, module_load().
-	if (!name.includes("/")) return;
-	throw refuse("this server has no such file");
 }
 
 const whole = (path: string): Promise<string> => realpath(path).catch(() => path);

@@ -13,7 +13,7 @@ export async function readRunRecord({ base }: Config): Promise<RunRecord | undef
 	const record = parseRunRecord(text);
 	if (record === undefined) {
 		throw new Error(
-			`${base.replayRun} cannot be read: whether a replay run was under way is not known; look into ${base.slices} for what it was given, then remove the file`,
+			`${base.replayRun} cannot be read: whether a replay run was under way is not known; look into ${base.slices} for what it was given, then move the file to another place`,
 		);
 	}
 	return record;

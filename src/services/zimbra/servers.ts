@@ -1,4 +1,4 @@
-import { otherStores, readServers, type ZimbraServer } from "../../formats/zimbra-servers.ts";
+import { findStores, readServers, type Stores } from "../../formats/zimbra-servers.ts";
 import type { Config } from "../config.ts";
 import { readIfThere } from "../files.ts";
 import { describeResult } from "../run.ts";
@@ -14,10 +14,10 @@ export async function serverName({ zimbra }: Config): Promise<string | undefined
  * The servers of this installation, beside this one, that have a message store or a directory. It
  * starts a JVM: seconds. Throws where LDAP does not tell.
  */
-export async function readOtherStores(
+export async function readStores(
 	{ run, config }: ServiceParts,
 	signal: AbortSignal,
-): Promise<ZimbraServer[]> {
+): Promise<Stores> {
 	const { zmprov_command, command_timeout } = config.settings;
 	const command = [...zmprov_command, "gas", "-v"];
 	const result = await run(command, { timeoutMs: command_timeout, signal });
@@ -27,5 +27,5 @@ export async function readOtherStores(
 			`LDAP does not tell the servers of this installation: ${describeResult(command, { ...result, stdout: "" })}`,
 		);
 	}
-	return otherStores(servers, await serverName(config));
+	return findStores(servers, await serverName(config));
 }

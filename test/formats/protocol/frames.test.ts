@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
+import { foreignWords } from "../../../src/formats/foreign-words.ts";
 import {
 	encodeFrame,
 	FrameDecoder,
@@ -16,7 +17,9 @@ import {
 	type FromLive,
 	type FromMirror,
 } from "../../../src/formats/protocol/messages.ts";
+import { peerHint } from "../../../src/formats/protocol/peer-hints.ts";
 
+const words = fc.string({ unit: "binary" }).map((text) => foreignWords(text));
 const bytes = (limit: number) => fc.uint8Array({ maxLength: limit }).map((b) => Buffer.from(b));
 
 const record = <T>(model: { [K in keyof T]: fc.Arbitrary<T[K]> }): fc.Arbitrary<T> =>
@@ -50,13 +53,13 @@ const count = fc.nat(Number.MAX_SAFE_INTEGER);
 const header = fc.uint8Array({ minLength: 512, maxLength: 512 }).map((b) => Buffer.from(b));
 const digest = fc.uint8Array({ minLength: 32, maxLength: 32 }).map((b) => Buffer.from(b));
 const identity = record({
-	serverId: fc.string(),
+	serverId: words,
 	sequence: count,
 	createTime: count,
 	timeline: count,
 });
 const place = record({
-	serverId: fc.string(),
+	serverId: words,
 	sequence: count,
 	createTime: count,
 	timeline: count,
@@ -79,7 +82,7 @@ const fromLive: fc.Arbitrary<FromLive> = fc.oneof(
 		kind: fc.constant("end" as const),
 		size: count,
 		digest,
-		archiveName: fc.string(),
+		archiveName: words,
 		header,
 	}),
 	record({
@@ -89,8 +92,8 @@ const fromLive: fc.Arbitrary<FromLive> = fc.oneof(
 	}),
 	record({
 		kind: fc.constant("refusal" as const),
-		code: fc.string(),
-		message: fc.string(),
+		code: words,
+		message: words,
 		hint: fc.string(),
 	}),
 );
@@ -119,9 +122,25 @@ test("every message of the live side is read as it was written", () => {
 	fc.assert(
 		fc.property(fromLive, (message) => {
 			const frame = only(new FrameDecoder().push(encodeFromLive(message)));
-			assert.deepEqual(decodeFromLive(frame), message);
+			const hint = message.kind === "refusal" ? { hint: peerHint(message.code) } : {};
+			assert.deepEqual(decodeFromLive(frame), { ...message, ...hint });
 		}),
 	);
+});
+
+test("a refusal comes in plain words of bounded length, and what to do is told by us, not by them", () => {
+	const said = `\u001b[2J\u202e${"x\n".repeat(200_000)}`;
+	const refusal = {
+		kind: "refusal",
+		code: "archive-gone",
+		message: said,
+		hint: "rm -rf /",
+	} as const;
+	const message = decodeFromLive(only(new FrameDecoder().push(encodeFromLive(refusal))));
+	assert.ok(message.kind === "refusal");
+	assert.ok(message.message.length < 1100);
+	assert.doesNotMatch(message.message, /[\p{Cc}\p{Cf}]/u);
+	assert.match(message.hint, /docs\/runbooks\.md, gap/);
 });
 
 test("every message of the mirror is read as it was written", () => {
@@ -150,10 +169,10 @@ test("a frame of anything else is an error and never a message", () => {
 
 test("the greeting is found behind whatever a login shell prints, however it is cut", () => {
 	const noise = fc.string().filter((text) => !text.includes("live-syncd-stream"));
+	const end = fc.constantFrom("", "\n");
 	fc.assert(
-		fc.property(noise, bytes(50), fc.array(fc.nat()), (before, after, places) => {
-			const line = before === "" ? "" : `${before}\n`;
-			const whole = Buffer.concat([Buffer.from(line + formatGreeting("zstd")), after]);
+		fc.property(noise, end, bytes(50), fc.array(fc.nat()), (before, lineEnd, after, places) => {
+			const whole = Buffer.concat([Buffer.from(before + lineEnd + formatGreeting("zstd")), after]);
 			const reader = new GreetingReader();
 			const rest: Buffer[] = [];
 			let found: ReturnType<GreetingReader["push"]>;
@@ -162,9 +181,18 @@ test("the greeting is found behind whatever a login shell prints, however it is 
 				else found = reader.push(piece);
 			}
 			assert.equal(found?.compression, "zstd");
+			assert.equal(found.noise, foreignWords(before));
 			assert.deepEqual(Buffer.concat([found?.rest ?? Buffer.alloc(0), ...rest]), after);
 		}),
 	);
+});
+
+test("noise that comes byte by byte takes no more time than it has bytes", () => {
+	const reader = new GreetingReader();
+	const greeting = Buffer.from(formatGreeting("none"));
+	for (let i = 0; i < 65_000; i++) assert.equal(reader.push(Buffer.from("x")), undefined);
+	const pieces = [...greeting].map((byte) => reader.push(Buffer.from([byte])));
+	assert.equal(pieces.at(-1)?.compression, "none");
 });
 
 test("a side that never greets is told by what it said instead", () => {

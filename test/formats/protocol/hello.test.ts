@@ -32,7 +32,19 @@ test("what could not be measured is left out, and read as unknown", () => {
 });
 
 test("what a login shell prints before it is passed over", () => {
-	assert.deepEqual(parseHello(`Welcome!\n{}\n${formatHello(hello)}`), hello);
+	for (const noise of ["Welcome!\n{}\n", "Welcome! ", "\u001b[1m{", "Welcome!\r\n"]) {
+		assert.deepEqual(parseHello(noise + formatHello(hello)), hello, noise);
+	}
+});
+
+test("its words are made plain and cut where they come in", () => {
+	const said = `\u001b[31m${"x".repeat(10_000)}\u202e`;
+	const read = parseHello(
+		formatHello({ ...hello, zimbra: said, program: said, capabilities: [said] }),
+	);
+	for (const each of [read?.zimbra, read?.program, read?.capabilities[0]]) {
+		assert.match(each ?? "", /^x+ \[…cut, of \d+ characters\]$/);
+	}
 });
 
 test("the answer of the 2011 script, which runs rsync for what it does not know, is no hello", () => {

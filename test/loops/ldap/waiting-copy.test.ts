@@ -64,7 +64,7 @@ test("a copy that waits for a replay run is used though the live server dies mea
 	await loop.stop();
 });
 
-test("a copy that waits is used before a loop that shall stop has ended, and dropped by one that is ended", async () => {
+test("a copy that waits is used before a loop that shall stop has ended", async () => {
 	await using pair = await ldapPair();
 	const { a, b } = pair;
 	const { loop, lock, id } = await waitingCopy(pair);

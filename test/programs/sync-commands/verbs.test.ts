@@ -204,6 +204,7 @@ esac`,
 			archiveDirectory: undefined,
 		},
 		otherStores: [{ name: "mbox2.example.net", services: ["mailbox"] }],
+		ownName: "mail.example.net",
 	});
 	await server.script("zmprov", "echo 'ERROR: service.FAILURE (system failure)' >&2; exit 2");
 	const { code, stderr } = await server.ask("settings");

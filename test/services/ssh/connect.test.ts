@@ -1,11 +1,12 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
-import ssh2 from "ssh2";
-import { Refusal } from "../../../src/errors.ts";
+import ssh2, { type AuthContext } from "ssh2";
+import { describe, hintOf, Refusal } from "../../../src/errors.ts";
 import { parseSettings } from "../../../src/formats/settings/parse.ts";
 import { basePaths, zimbraPaths } from "../../../src/services/paths.ts";
 import type { PeerConfig } from "../../../src/services/peer-config.ts";
@@ -22,15 +23,30 @@ const hostKey = newKey("host");
 const otherKey = newKey("other");
 const ownKey = newKey("own");
 
+type ServerOptions = {
+	readonly opens?: boolean;
+	readonly hostKeys?: Buffer[];
+	readonly banner?: string;
+	readonly onLogin?: (asked: AuthContext, end: () => void) => void;
+};
+
 /** An sshd that lets everybody in and answers nothing, and what a mirror with that known_hosts makes of it. */
 async function connectWith(
 	lines: (name: string) => string,
 	use: (config: PeerConfig) => Promise<unknown> = connected,
-	{ opens = true } = {},
+	{
+		opens = true,
+		hostKeys = [readFileSync(hostKey.path)],
+		banner,
+		onLogin = (asked) => asked.accept(),
+	}: ServerOptions = {},
 ): Promise<unknown> {
 	const directory = mkdtempSync(join(tmpdir(), "connect-"));
-	const server = new ssh2.Server({ hostKeys: [readFileSync(hostKey.path)] }, (client) => {
-		client.on("authentication", (asked) => asked.accept()).on("error", () => undefined);
+	const options = { hostKeys, ...(banner === undefined ? {} : { banner }) };
+	const server = new ssh2.Server(options, (client) => {
+		client
+			.on("authentication", (asked) => onLogin(asked, () => client.end()))
+			.on("error", () => undefined);
 		client.on("session", (accept) => {
 			if (opens) accept().on("exec", (acceptExec) => acceptExec());
 		});
@@ -62,6 +78,21 @@ async function connectWith(
 	}
 }
 
+/** What a mirror makes of a host that says something and hangs up before it speaks ssh. */
+async function refusedBefore(words: string): Promise<unknown> {
+	const server = createServer((socket) => socket.on("error", () => undefined).end(words, "latin1"));
+	await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+	const { port } = server.address() as { port: number };
+	try {
+		return await connectWith(
+			() => pinned(`[127.0.0.1]:${port}`),
+			(config) => connected({ ...config, settings: { ...config.settings, ssh_port: port } }),
+		);
+	} finally {
+		server.close();
+	}
+}
+
 async function connected(config: PeerConfig): Promise<string> {
 	const link = await connect(config, AbortSignal.timeout(10_000));
 	link.close();
@@ -90,11 +121,6 @@ for (const [what, lines] of [
 for (const [what, lines] of [
 	["another key than the pinned one", other],
 	["no key of the pinned kind", otherKind],
-	["a key that is marked as revoked", (name: string) => `@revoked ${pinned(name)}`],
-	[
-		"a key that is pinned and marked as revoked",
-		(name: string) => `${pinned(name)}@revoked ${pinned(name)}`,
-	],
 	[
 		"a key where only lines of kinds that this program cannot use are there",
 		(name: string) => `${name} sk-ssh-ed25519@openssh.com AAAA\n`,
@@ -107,6 +133,101 @@ for (const [what, lines] of [
 		assert.match(refusal.hint, /ssh-keygen -R '\[127\.0\.0\.1\]:\d+'.*ssh-keyscan/);
 	});
 }
+
+for (const [what, lines] of [
+	["marked as revoked", (name: string) => `@revoked ${pinned(name)}`],
+	["pinned and marked as revoked", (name: string) => `${pinned(name)}@revoked ${pinned(name)}`],
+] as const) {
+	test(`a host that shows a key ${what} is refused, and nothing tells to take the mark away`, async () => {
+		const refusal = await connectWith(lines);
+		assert.ok(refusal instanceof Refusal, String(refusal));
+		assert.equal(refusal.code, "host-key");
+		assert.doesNotMatch(refusal.hint, /ssh-keygen -R/);
+	});
+}
+
+for (const [kind, bits] of [
+	["ecdsa", "256"],
+	["rsa", "2048"],
+] as const) {
+	test(`a host that has an ${kind} key only is told by a scan that finds it, and then the right one`, async () => {
+		const path = join(keys, `host-${kind}`);
+		execFileSync("ssh-keygen", ["-q", "-t", kind, "-b", bits, "-N", "", "-m", "PEM", "-f", path]);
+		const [type, blob] = readFileSync(`${path}.pub`, "utf8").split(" ");
+		const host = { hostKeys: [readFileSync(path)] };
+		const refusal = await connectWith(() => "", connected, host);
+		assert.ok(refusal instanceof Refusal, String(refusal));
+		assert.match(refusal.hint, new RegExp(`ssh-keyscan -t \\S*\\b${kind}\\b`));
+		const scanned = (name: string) => `${name} ${type} ${blob}\n`;
+		assert.equal(await connectWith(scanned, connected, host), "connected");
+	});
+}
+
+for (const [mode, fits] of [
+	[0o600, true],
+	[0o400, true],
+	[0o640, false],
+	[0o604, false],
+	[0o620, false],
+	[0o666, false],
+] as const) {
+	const octal = `0${mode.toString(8)}`;
+	test(`a private key of mode ${octal} is ${fits ? "taken" : "refused, as ssh does, with what mends it"}`, async () => {
+		const path = join(keys, `mode-${octal}`);
+		makeKey(path, "mode");
+		chmodSync(path, mode);
+		const result = await connectWith(pinned, (config) =>
+			connected({ ...config, settings: { ...config.settings, ssh_key: path } }),
+		);
+		if (fits) return assert.equal(result, "connected");
+		assert.ok(result instanceof Refusal, String(result));
+		assert.equal(result.code, "no-ssh-key");
+		assert.ok(result.message.includes(octal), result.message);
+		assert.ok(result.hint.startsWith(`chmod 600 ${path}`), result.hint);
+	});
+}
+
+for (const [words, what] of [
+	["Exceeded MaxStartups\r\n", "has too many logins under way"],
+	["Not allowed at this time\r\n", "punishes this address"],
+] as const) {
+	test(`an sshd that ${what} is quoted, with the host`, async () => {
+		const error = await refusedBefore(words);
+		assert.match(describe(error), /127\.0\.0\.1 port \d+; it said "[^"]*"/);
+		assert.ok(describe(error).includes(words.trim()), describe(error));
+	});
+}
+
+test("what an sshd says before its version is cleaned and cut", async () => {
+	const said = describe(await refusedBefore(`\u001b[2J\u009b31m${"x".repeat(3000)}\r\n`));
+	assert.match(said, /it said "x+ \[…cut/);
+	assert.doesNotMatch(said, /\p{Cc}/u);
+});
+
+test("what PAM says of an account stands in the message, where sshd hangs up and where it refuses the key", async () => {
+	const banner = "Your account has expired; please contact your system administrator.";
+	const hangsUp = await connectWith(pinned, connected, { banner, onLogin: (_, end) => end() });
+	assert.ok(describe(hangsUp).includes(`it said "${banner}"`), describe(hangsUp));
+	const refuses = await connectWith(pinned, connected, {
+		banner,
+		onLogin: (asked) => asked.reject(),
+	});
+	assert.ok(refuses instanceof Refusal, String(refuses));
+	assert.equal(refuses.code, "key-refused");
+	assert.ok(refuses.message.includes(`it said "${banner}"`), refuses.message);
+	assert.match(refuses.hint, /AllowUsers.*PubkeyAcceptedAlgorithms/);
+});
+
+test("a login that takes too long names connect_timeout; an address where nothing answers does not blame the login", async () => {
+	const quickly = (config: PeerConfig) =>
+		connected({ ...config, settings: { ...config.settings, connect_timeout: 500 } });
+	const slow = await connectWith(pinned, quickly, { onLogin: () => undefined });
+	assert.match(
+		describe(slow),
+		/login of \w+ on 127\.0\.0\.1 port \d+ was not over.*connect_timeout/,
+	);
+	assert.match(hintOf(slow) ?? "", /longer connect_timeout/);
+});
 
 for (const [what, make] of [
 	["that is none", (path: string) => writeFileSync(path, "garbage\n")],

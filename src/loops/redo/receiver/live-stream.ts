@@ -1,5 +1,6 @@
 import type { Duplex, Readable } from "node:stream";
 import { createZstdDecompress } from "node:zlib";
+import { explainNoAnswer, ownSentences } from "../../../formats/protocol/answers.ts";
 import { FrameDecoder, GreetingReader } from "../../../formats/protocol/frames.ts";
 import {
 	decodeFromLive,
@@ -12,7 +13,7 @@ import { formatStreamRequest } from "../../../formats/protocol/request.ts";
 import type { Settings } from "../../../formats/settings/table.ts";
 import type { Logger } from "../../../services/log/logger.ts";
 import type { PeerConfig } from "../../../services/peer-config.ts";
-import { connect } from "../../../services/ssh/connect.ts";
+import { askedOf, connect } from "../../../services/ssh/connect.ts";
 
 /** The mirror's end of the stream. */
 export type LiveStream = AsyncDisposable & {
@@ -41,8 +42,11 @@ export async function openStream(
 		channel.stderr.setEncoding("utf8").on("data", (text: string) => {
 			said.stderr = (said.stderr + text).slice(-2000);
 		});
-		const complaint = () => said.stderr.trim();
-		const stream = speakOver(channel, resume, config.settings, log, signal, complaint);
+		const beside: Beside = {
+			complaint: () => ownSentences(said.stderr).join("; "),
+			unanswered: (stdout) => explainNoAnswer(askedOf(config), "stream", { ...said, stdout }),
+		};
+		const stream = speakOver(channel, resume, config.settings, log, signal, beside);
 		return {
 			...stream,
 			async [Symbol.asyncDispose]() {
@@ -57,25 +61,31 @@ export async function openStream(
 	}
 }
 
-/**
- * The mirror's end of the stream over any two-way channel.
- * @param complaint what the live side has said beside the stream
- */
+/** What is known of the live side beside the stream. */
+type Beside = {
+	/** what its program has complained of */
+	readonly complaint: () => string;
+	/** why no stream began, by what came in its place */
+	readonly unanswered: (said: string) => Error;
+};
+
+/** The mirror's end of the stream over any two-way channel. */
 export function speakOver(
 	channel: Duplex,
 	resume: Extract<FromMirror, { kind: "resume" }>,
 	settings: Pick<Settings, "connect_timeout" | "link_timeout">,
 	log: Logger,
 	signal: AbortSignal,
-	complaint: () => string = () => "",
+	beside?: Beside,
 ): LiveStream {
 	channel.on("error", () => channel.destroy());
 	channel.write(encodeFromMirror(resume));
 	// Any byte tells that the other side lives: over a slow line a message may take long.
 	let heardAt = performance.now();
-	const messages = decode(channel, log, () => {
+	const onBytes = () => {
 		heardAt = performance.now();
-	});
+	};
+	const messages = decode(channel, log, onBytes, beside?.unanswered);
 	// The other side's program has to start before its first word.
 	let patienceMs = settings.connect_timeout;
 	return {
@@ -86,7 +96,7 @@ export function speakOver(
 			const result = await unlessSilent(messages.next(), silentMs, patienceMs, signal);
 			patienceMs = settings.link_timeout;
 			if (!result.done) return result.value;
-			const said = complaint();
+			const said = beside?.complaint() ?? "";
 			throw new Error(`the live server closed the stream${said === "" ? "" : `: ${said}`}`);
 		},
 		send(message) {
@@ -103,13 +113,14 @@ async function* decode(
 	channel: Duplex,
 	log: Logger,
 	onBytes: () => void,
+	unanswered: Beside["unanswered"] | undefined,
 ): AsyncGenerator<FromLive, undefined> {
 	const reader = new GreetingReader();
 	const raw = listen(channel, onBytes);
 	let greeting: ReturnType<GreetingReader["push"]>;
 	while (greeting === undefined) {
 		const piece = await raw.next();
-		if (piece.done === true) throw new Error(reader.complaint());
+		if (piece.done === true) throw unanswered?.(reader.said) ?? new Error(reader.complaint());
 		greeting = reader.push(piece.value);
 	}
 	if (greeting.noise !== "") {

@@ -48,7 +48,7 @@ export async function hasReceived(config: Config): Promise<boolean> {
 	throw new Refusal(
 		"position-lost",
 		`${base.replayed} stands at ${at}, which is not the end of the redo log here, and ${zimbra.mirrorMarker}, which tells what of that log was received, is missing`,
-		`if Zimbra itself has executed all that is in this redo log: rm ${base.replayed}; else make the mirror anew: docs/runbooks.md, initial copy`,
+		`what mends it depends on how it came to this: docs/errors.md has a section position-lost; to be sure, make the mirror anew: docs/runbooks.md, initial copy`,
 	);
 }
 

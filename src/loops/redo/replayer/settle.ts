@@ -75,7 +75,7 @@ export function stoppedResult(
 	return {
 		kind: "stopped",
 		why,
-		hint: `the redo log is received all the same. Look into log/mailbox.log at the time of the run and what it was given, ${token}${named}; to have it run once more, remove ${file}; to be sure of the store, copy it anew: docs/runbooks.md, replay has stopped`,
+		hint: `the redo log is received all the same. Look into log/mailbox.log at the time of the run and what it was given, ${token}${named}. How to have it run once more, for which ${file} must go, and when not to: docs/runbooks.md, replay has stopped`,
 	};
 }
 
