@@ -1,3 +1,4 @@
+import { foreignWords } from "./foreign-words.ts";
 import { formatPosition, type Position } from "./redolog/position.ts";
 import type { LdapSnapshot, LdapState, Problem, RedoState } from "./state.ts";
 
@@ -193,10 +194,14 @@ function seconds(value: number): string {
 	return `${(value / 3600).toFixed(1)} h`;
 }
 
+/** Some messages have the words of others in them; none of ours is so long. */
+const longest = 4000;
+
 function problemLines(loop: string, problem: Problem): string[] {
 	const weight = problem.critical ? "CRITICAL" : "warning";
 	const since = new Date(problem.since).toISOString();
-	const lines = [`${weight} ${loop}, since ${since}: ${problem.message}  [${problem.code}]`];
+	const message = foreignWords(problem.message, longest);
+	const lines = [`${weight} ${loop}, since ${since}: ${message}  [${problem.code}]`];
 	if (problem.hint !== undefined) lines.push(`  try: ${problem.hint}`);
 	return lines;
 }

@@ -60,7 +60,7 @@ test("wrong host key, no host key, wrong key: refused, with the command that men
 	writeFileSync(knownHosts, `[${a.address}]:${a.sshd.port} ${other}\n`);
 	assert.match(await refused(b, "host-key"), /ssh-keygen -R/);
 	rmSync(knownHosts);
-	const scan = `ssh-keyscan -t ed25519 -p ${a.sshd.port} ${a.address} >>`;
+	const scan = `ssh-keyscan -t ed25519,ecdsa,rsa -p ${a.sshd.port} ${a.address} >>`;
 	assert.ok((await refused(b, "host-key")).includes(scan));
 	writeFileSync(knownHosts, right);
 	const key = b.path(".ssh/live_sync");

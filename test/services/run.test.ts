@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { identify, isAlive } from "../../src/services/processes.ts";
+import { describeResult } from "../../src/services/run.ts";
 import { scriptedHost } from "./zimbra/host.ts";
 
 for (const [title, session] of [
@@ -52,4 +53,32 @@ test("a command runs though the directory in which this program was started is g
 	} finally {
 		process.chdir(before);
 	}
+});
+
+test("the first words of a command that failed are told, not only the last, and without decoration", () => {
+	const frame = "@".repeat(60);
+	const stderr = [
+		frame,
+		"@         WARNING: UNPROTECTED PRIVATE KEY FILE!          @",
+		frame,
+		"Permissions 0640 for '/opt/zimbra/.ssh/live_sync' are too open.",
+		"It is required that your private key files are NOT accessible by others.",
+		"This private key will be ignored.",
+		"zimbra@192.0.2.1: Permission denied (publickey).",
+		"rsync: connection unexpectedly closed (0 bytes received so far) [Receiver]",
+		"rsync error: unexplained error (code 255) at io.c(228) [Receiver=3.2.7]",
+	].join("\r\n");
+	const result = {
+		exitCode: 255,
+		signal: undefined,
+		ended: "by itself",
+		stdout: "",
+		stderr,
+	} as const;
+	const said = describeResult(["rsync", "-a"], result);
+	assert.match(said, /^rsync -a exited with 255: .*Permissions 0640 .* are too open.*code 255/);
+	assert.doesNotMatch(said, /@@/);
+	const long = describeResult(["x"], { ...result, stderr: `first\n${"middle\n".repeat(1e5)}last` });
+	assert.match(long, /: first \| .* \| … \| .* \| last$/);
+	assert.ok(long.length < 200);
 });

@@ -40,6 +40,8 @@ export async function connect(config: PeerConfig, signal: AbortSignal): Promise<
 	const client = new ssh2.Client();
 	client.on("banner", (words) => facts.said.push(words.slice(0, 4000)));
 	const socket = connectSocket({ host: remoteAddress, port: settings.ssh_port });
+	// As ssh2 does with a socket of its own.
+	socket.setMaxListeners(0);
 	listenBeforeSsh(socket, facts);
 	const options: ConnectConfig = {
 		sock: socket,
