@@ -20,6 +20,7 @@ export type RefusalCode =
 	| "key-refused"
 	| "ldap-password-drift"
 	| "log-altered"
+	| "log-version"
 	| "mailboxd-up"
 	| "no-initial-copy"
 	| "no-ssh-key"

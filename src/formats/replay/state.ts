@@ -103,15 +103,32 @@ export class ReplayState {
 		}
 	}
 
-	/** Takes in a record that cannot be walked, whose extent was found by searching. */
+	/**
+	 * Takes in a record of which only the common part can be read, and whose extent was found by searching.
+	 * A transaction that is known better stays as it is.
+	 */
 	takeUnwalkable(head: RecordHead, place: Place): void {
-		this.#change({
-			id: formatTransaction(head.transaction),
-			opcode: head.opcode,
-			mailboxId: head.mailboxId,
-			place,
-			unwalkable: true,
-		});
+		const id = formatTransaction(head.transaction);
+		const known = this.open.get(id);
+		if (known !== undefined && known.unwalkable !== true) return;
+		this.#change({ id, opcode: head.opcode, mailboxId: head.mailboxId, place, unwalkable: true });
+	}
+
+	/**
+	 * Takes in a record that stands among bytes which cannot be walked, found by searching. It may be one,
+	 * or a part of a mail that looks so: it tells of a transaction only where nothing better does.
+	 */
+	takeHidden(record: LogRecord, place: Place): void {
+		const id = formatTransaction(record.transaction);
+		const known = this.open.get(id);
+		if (record.kind === "change") {
+			if (known === undefined) this.#change({ ...toOpen(record, place), unwalkable: true });
+		} else if (known?.unwalkable) {
+			this.open.delete(id);
+			const { blobPath: path, place: change } = known;
+			if (record.kind === "commit" && path !== undefined && !this.blobs.has(path))
+				this.blobs.set(path, { path, change, commit: place, timestamp: record.timestamp });
+		}
 	}
 
 	#change(transaction: OpenTransaction): void {

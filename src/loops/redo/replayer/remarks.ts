@@ -1,4 +1,6 @@
 import { Refusal } from "../../../errors.ts";
+import type { LogHeader } from "../../../formats/redolog/header.ts";
+import { newestVersion } from "../../../formats/redolog/layouts.ts";
 import { formatPosition } from "../../../formats/redolog/position.ts";
 import type { ReplayPlan, ReplayRemark } from "../../../formats/replay/plan.ts";
 import type { ReplayedPosition } from "../../../formats/replay/replayed-position.ts";
@@ -46,6 +48,16 @@ function factsOf(remark: ReplayRemark): Record<string, unknown> {
 	}
 }
 
+/** What to throw where a redo log is written in a version that this program does not know. */
+export function newerLog(what: string, { major, minor }: LogHeader["version"]): Refusal {
+	const { major: newest, minor: last } = newestVersion;
+	return new Refusal(
+		"log-version",
+		`${what} is written in version ${major}.${minor}, as Zimbra X does; this live-syncd knows versions up to ${newest}.${last}`,
+		"nothing of it is replayed, so that nothing is misread, and the redo log is received all the same; this server can be a standby only with a release of live-syncd that knows that version",
+	);
+}
+
 /** Throws where the logs on this mirror are not those that the position speaks of. */
 export function throwWhereLogsEnd(
 	{ zimbra, base }: Config,
@@ -63,6 +75,9 @@ export function throwWhereLogsEnd(
 				`redo log ${end.sequence}, which is to be replayed next, is neither in ${zimbra.archive} nor ${zimbra.currentLog}`,
 				`put the archive of sequence ${end.sequence} back into ${zimbra.archive}, from the live server or its backup; if it is nowhere, the mirror must be copied anew: docs/runbooks.md, initial copy`,
 			);
+		case "log newer":
+			if (files.length > 0) return; // up to there it can go on
+			throw newerLog(`redo log ${end.sequence} in ${zimbra.redolog}`, end.version);
 		case "log altered":
 		case "log shorter":
 			throw new Refusal(
