@@ -46,7 +46,7 @@ export async function attemptReplay(
 	await refuseBesideMailboxd(parts);
 	const position = await readReplayed(config);
 	const left = await leftRun(parts, position);
-	if (left?.phase === "stopped") return stoppedResult(left, config.base.replayRun);
+	if (left?.phase === "stopped") return stoppedResult(left, config.base);
 	if (left?.phase === "running") {
 		await startServices(parts, options.signal); // or nothing could be put on disk
 		const ended = await adopt(parts, left, lock, options.signal);
