@@ -73,7 +73,7 @@ const staleMs = 10_000;
 
 /** For people. The first two lines are those of the 2011 script, which scripts look for. */
 export function reportStatus(facts: StatusFacts): string {
-	const redo = ofThisLife(facts.redo);
+	const redo = ofThisLife(withoutOldLags(facts.redo));
 	const ldap = ofThisLife(facts.ldap);
 	const lines = [
 		redo.pid === undefined ? "redolog sync process stopped" : "redo log sync process OK",
@@ -96,9 +96,12 @@ export function reportStatus(facts: StatusFacts): string {
 	return `${lines.join("\n")}\n`;
 }
 
-/** This server follows no other one any more: what its loops had trouble with is no trouble now. */
+/**
+ * This server follows no other one any more: what its loops had trouble with is no trouble now. Where
+ * mailboxd was started without `stop`, it is.
+ */
 const isOver = (server: ServerFacts | undefined): boolean =>
-	server !== undefined && (server.mailboxd !== undefined || stoppedAt(server) !== undefined);
+	server !== undefined && (server.role === "live" || stoppedAt(server) !== undefined);
 
 /** Version 2.0 has a mirror forget at `stop` what it was, and keeps the time of it. */
 const stoppedAt = ({ role, since, stoppedAt }: ServerFacts): number | undefined =>
@@ -166,6 +169,14 @@ function keptProblems({ kept, redo: { state } }: StatusFacts): string[] {
 	});
 }
 
+/** What was behind when the loop ended, or fell silent, says nothing of now. */
+export function withoutOldLags(loop: LoopFacts<RedoState>): LoopFacts<RedoState> {
+	if (loop.state === undefined || (loop.pid !== undefined && !isSilent(loop))) return loop;
+	const { flushLagBytes: _bytes, flushLagSeconds: _seconds, ...state } = loop.state;
+	const { lagSeconds: _lag, ...replay } = state.replay;
+	return { ...loop, state: { ...state, replay } };
+}
+
 /** What a loop has published before the one that runs now was started says nothing of it. */
 function ofThisLife<S extends RedoState | LdapState>(loop: LoopFacts<S>): LoopFacts<S> {
 	if (loop.pid === undefined || loop.pid === loop.state?.pid) return loop;
@@ -204,16 +215,15 @@ function redoLines(
 	heardAgeMs: number | undefined,
 ): string[] {
 	const { replay } = state;
-	// What was behind when the loop ended says nothing of now.
-	const runs = loop.pid !== undefined;
-	const lag = (seconds: number | undefined, bytes?: number) =>
-		runs ? behind(seconds, bytes) : ", lag unknown";
-	const phase = runs || replay.phase === "stopped" ? replay.phase : "ended";
+	const phase = loop.pid !== undefined || replay.phase === "stopped" ? replay.phase : "ended";
 	const lines = [
 		row("redo log", `${state.phase}${staleness(loop)}, from ${state.peer}`),
 		row("live end", `${position(state.live?.position)}${heard(heardAgeMs)}`),
-		row("flushed", `${position(state.flushed)}${lag(state.flushLagSeconds, state.flushLagBytes)}`),
-		row("replayed", `${position(state.replayed)}${lag(replay.lagSeconds)}`),
+		row(
+			"flushed",
+			`${position(state.flushed)}${behind(state.flushLagSeconds, state.flushLagBytes)}`,
+		),
+		row("replayed", `${position(state.replayed)}${behind(replay.lagSeconds, undefined)}`),
 		row(
 			"replay",
 			`${phase}, ${replay.operations} operations in ${replay.runs} runs, ${replay.failedOperations} failed, ${replay.operationsAtRisk} at risk`,

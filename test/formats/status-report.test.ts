@@ -153,7 +153,7 @@ test("the role of the server comes first: live, mirror, stopped, or a mirror who
 	assert.match(first({ role: "live" }) ?? "", /^server {4}live, since .*mailboxd does not run/);
 });
 
-test("the trouble that loops had is over where this server is live or was stopped, not where they died", () => {
+test("the trouble that loops had is over where this server was stopped or made the live one, not where they died", () => {
 	const problems = [
 		{ code: "divergence", message: "own history", hint: "read on", since: 0, critical: true },
 	];
@@ -164,7 +164,9 @@ test("the trouble that loops had is over where this server is live or was stoppe
 			server: server(more),
 		});
 	assert.match(report({}), /^CRITICAL redo, .*own history/m);
-	assert.doesNotMatch(report({ mailboxd: 99 }), /CRITICAL/);
+	assert.match(report({ mailboxd: 99 }), /^CRITICAL redo, .*own history/m, "started without stop");
+	assert.doesNotMatch(report({ mailboxd: 99, stoppedAt: 5 }), /CRITICAL/);
+	assert.doesNotMatch(report({ mailboxd: 99, role: "live" }), /CRITICAL/);
 	assert.doesNotMatch(report({ stoppedAt: 5 }), /CRITICAL/);
 });
 

@@ -7,6 +7,7 @@ import {
 	reportStatus,
 	type ServerFacts,
 	statusCode,
+	withoutOldLags,
 } from "../../formats/status-report.ts";
 import { ageOf } from "../../services/clock.ts";
 import type { Config } from "../../services/config.ts";
@@ -39,7 +40,7 @@ export async function status(options: {
 	]);
 	const ldapHeardAgeMs = ldap?.heardAt && ageOf(ldap.heardAt);
 	const facts = {
-		redo: { pid: redoProcess?.pid, state: redo, ageMs: redo && ageOf(redo.at) },
+		redo: withoutOldLags({ pid: redoProcess?.pid, state: redo, ageMs: redo && ageOf(redo.at) }),
 		ldap: { pid: ldapProcess?.pid, state: ldap, ageMs: ldap && ageOf(ldap.at) },
 		heardAgeMs: redo?.heardAt && ageOf(redo.heardAt),
 		ldapHeardAgeMs,
