@@ -24,6 +24,7 @@ export type RefusalCode =
 	| "ldap-password-drift"
 	| "ldap-path"
 	| "log-altered"
+	| "log-version"
 	| "mailboxd-up"
 	| "mirror-in-use"
 	| "no-initial-copy"

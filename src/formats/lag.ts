@@ -74,6 +74,29 @@ export class LagClock {
 	}
 }
 
+/** Tells how long the store has stood at one position while there was more to replay behind it. */
+export class Standstill {
+	#position: Position | undefined;
+	/** ms; undefined while nothing was missing */
+	#since: number | undefined;
+
+	/** ms; 0 where nothing is missing, and as soon as the position moves */
+	lastsMs(replayed: Position | undefined, flushed: Position | undefined, now: number): number {
+		const missing =
+			flushed !== undefined && (replayed === undefined || comparePositions(replayed, flushed) < 0);
+		const stood =
+			replayed === this.#position ||
+			(replayed !== undefined &&
+				this.#position !== undefined &&
+				comparePositions(replayed, this.#position) === 0);
+		this.#position = replayed;
+		if (!missing) this.#since = undefined;
+		else if (!stood) this.#since = now;
+		else this.#since ??= now;
+		return this.#since === undefined ? 0 : now - this.#since;
+	}
+}
+
 /** Lags in seconds, of what is received and flushed here and of the message store; undefined if unknown. */
 export type Lags = {
 	readonly flushed: number | undefined;

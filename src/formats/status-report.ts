@@ -11,6 +11,28 @@ export type StatusFacts = {
 	/** the same, by the LDAP loop: it has a connection of its own */
 	readonly ldapHeardAgeMs: number | undefined;
 	readonly ldapAgesMs: LdapAges;
+	readonly server?: ServerFacts | undefined;
+	/** the lots in status/failed */
+	readonly kept?: readonly KeptCount[] | undefined;
+};
+
+/** What this server is, whoever runs on it. */
+export type ServerFacts = {
+	readonly role: "live" | "mirror" | "unknown";
+	/** ms since the epoch; 0 where no role was ever recorded */
+	readonly since: number;
+	/** ms since the epoch: `stop` came to its end */
+	readonly stoppedAt?: number | undefined;
+	/** its process */
+	readonly mailboxd?: number | undefined;
+};
+
+/** Operations that need an admin's eye; the kinds are those of kept-operations.ts. */
+export type KeptCount = {
+	readonly kind: string;
+	readonly count: number;
+	/** ms since the epoch */
+	readonly at: number;
 };
 
 /** ms since the change was seen on the live server, since the copies were made there. */
@@ -52,21 +74,108 @@ const staleMs = 10_000;
 
 /** For people. The first two lines are those of the 2011 script, which scripts look for. */
 export function reportStatus(facts: StatusFacts): string {
-	const redo = ofThisLife(facts.redo);
+	const redo = ofThisLife(withoutOldLags(facts.redo));
 	const ldap = ofThisLife(facts.ldap);
 	const lines = [
 		redo.pid === undefined ? "redolog sync process stopped" : "redo log sync process OK",
 		ldap.pid === undefined ? "ldap sync process stopped" : "ldap sync process OK",
 	];
 	const told = [
+		...serverLines(facts),
 		...(redo.state === undefined
 			? untold("redo log", redo)
 			: redoLines(redo, redo.state, facts.heardAgeMs)),
 		...(ldap.state === undefined ? untold("ldap", ldap) : ldapLines(ldap, ldap.state, facts)),
 	];
-	const problems = [...problemsOf("redo", redo), ...problemsOf("ldap", ldap)];
+	const over = isOver(facts.server);
+	const problems = [
+		...keptProblems(facts),
+		...problemsOf("redo", redo, over),
+		...problemsOf("ldap", ldap, over),
+	];
 	for (const part of [told, problems]) if (part.length > 0) lines.push("", ...part);
 	return `${lines.join("\n")}\n`;
+}
+
+/**
+ * This server follows no other one any more: what its loops had trouble with is no trouble now. Where
+ * mailboxd was started without `stop`, it is.
+ */
+const isOver = (server: ServerFacts | undefined): boolean =>
+	server !== undefined && (server.role === "live" || stoppedAt(server) !== undefined);
+
+/** Version 2.0 has a mirror forget at `stop` what it was, and keeps the time of it. */
+const stoppedAt = ({ role, since, stoppedAt }: ServerFacts): number | undefined =>
+	stoppedAt ?? (role === "unknown" && since > 0 ? since : undefined);
+
+function serverLines({ server, redo, ldap }: StatusFacts): string[] {
+	if (server === undefined) return [];
+	const { role, since, mailboxd } = server;
+	const stopped = stoppedAt(server);
+	const was = stopped === undefined ? "" : `was a mirror, stopped at ${time(stopped)}`;
+	if (mailboxd !== undefined) {
+		const before =
+			was !== ""
+				? `; it ${was}`
+				: role === "mirror"
+					? "; it was a mirror, and was not stopped"
+					: "";
+		return [
+			row("server", `this server is live: mailboxd runs here (process ${mailboxd})${before}`),
+		];
+	}
+	const missing = [redo.pid === undefined && "redo", ldap.pid === undefined && "LDAP"].filter(
+		(name) => name !== false,
+	);
+	if (was !== "" && missing.length > 0) {
+		return [row("server", `${was}: it follows no other server, and mailboxd does not run here`)];
+	}
+	switch (role) {
+		case "live":
+			return [row("server", `live, since ${time(since)}; mailboxd does not run here`)];
+		case "mirror":
+			if (missing.length === 0) return [row("server", `mirror, since ${time(since)}`)];
+			return [
+				row(
+					"server",
+					missing.length === 2
+						? "mirror whose loops do not run: nothing is received or replayed"
+						: `mirror whose ${missing[0]} loop does not run`,
+				),
+			];
+		case "unknown":
+			return missing.length < 2
+				? []
+				: [row("server", "neither mirror nor live, as far as is known")];
+	}
+}
+
+/** Each check looks for lines that begin so; the counts above are easily passed over. */
+function keptProblems({ kept, redo: { state } }: StatusFacts): string[] {
+	const counts = new Map<string, number>();
+	if (kept === undefined) {
+		counts.set("failed, set aside or left out", state?.replay.failedOperations ?? 0);
+		counts.set("at risk", state?.replay.operationsAtRisk ?? 0);
+	} else {
+		for (const { kind, count } of kept) counts.set(kind, (counts.get(kind) ?? 0) + count);
+	}
+	const each = [...counts].filter(([, count]) => count > 0).map(([kind, n]) => `${n} ${kind}`);
+	if (each.length === 0) return [];
+	return problemLines("redo", {
+		code: "trouble",
+		message: `operations of the live server are not in the store here, or may be in it twice: ${each.join(", ")}`,
+		hint: "look into status/failed below the base directory: docs/runbooks.md, replay has stopped",
+		since: Math.min(...(kept ?? []).map(({ at }) => at), state?.at.wall ?? Date.now()),
+		critical: false,
+	});
+}
+
+/** What was behind when the loop ended, or fell silent, says nothing of now. */
+export function withoutOldLags(loop: LoopFacts<RedoState>): LoopFacts<RedoState> {
+	if (loop.state === undefined || (loop.pid !== undefined && !isSilent(loop))) return loop;
+	const { flushLagBytes: _bytes, flushLagSeconds: _seconds, ...state } = loop.state;
+	const { lagSeconds: _lag, ...replay } = state.replay;
+	return { ...loop, state: { ...state, replay } };
 }
 
 /** What a loop has published before the one that runs now was started says nothing of it. */
@@ -78,8 +187,9 @@ function ofThisLife<S extends RedoState | LdapState>(loop: LoopFacts<S>): LoopFa
 const untold = (name: string, { pid }: LoopFacts<unknown>): string[] =>
 	pid === undefined ? [] : [row(name, "unknown: the loop has published nothing yet")];
 
-function problemsOf(name: string, loop: LoopFacts<RedoState | LdapState>): string[] {
+function problemsOf(name: string, loop: LoopFacts<RedoState | LdapState>, over: boolean): string[] {
 	const { pid, state } = loop;
+	if (pid === undefined && over) return [];
 	if (state === undefined) {
 		if (pid === undefined) return [];
 		return [
@@ -106,6 +216,7 @@ function redoLines(
 	heardAgeMs: number | undefined,
 ): string[] {
 	const { replay } = state;
+	const phase = loop.pid !== undefined || replay.phase === "stopped" ? replay.phase : "ended";
 	const lines = [
 		row("redo log", `${state.phase}${staleness(loop)}, from ${state.peer}`),
 		row("live end", `${position(state.live?.position)}${heard(heardAgeMs)}`),
@@ -116,7 +227,7 @@ function redoLines(
 		row("replayed", `${position(state.replayed)}${behind(replay.lagSeconds, undefined)}`),
 		row(
 			"replay",
-			`${replay.phase}, ${replay.operations} operations in ${replay.runs} runs, ${replay.failedOperations} failed, ${replay.operationsAtRisk} at risk`,
+			`${phase}, ${replay.operations} operations in ${replay.runs} runs, ${replay.failedOperations} failed, ${replay.operationsAtRisk} at risk`,
 		),
 	];
 	if (state.verified !== undefined) lines.push(row("verified", state.verified));
@@ -170,11 +281,16 @@ const transactions = (ids: Readonly<Record<string, number>>): string =>
 		.join(", ");
 
 function staleness(loop: LoopFacts<unknown>): string {
-	if (loop.pid === undefined) return " (as it was when the loop ended)";
+	if (loop.pid === undefined) return ` (as it was when the loop ended)${ended(loop)}`;
 	return isSilent(loop)
 		? ` (as it was ${seconds((loop.ageMs ?? 0) / 1000)} ago: the loop has published nothing since)`
 		: "";
 }
+
+const ended = ({ ageMs }: LoopFacts<unknown>): string =>
+	ageMs === undefined ? "" : `, ${seconds(ageMs / 1000)} ago`;
+
+const time = (at: number): string => new Date(at).toISOString();
 
 const heard = (ageMs: number | undefined): string =>
 	ageMs === undefined

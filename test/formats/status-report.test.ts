@@ -120,6 +120,77 @@ test("each problem stands there with its weight, its code and what to do", () =>
 	);
 });
 
+const lines = (report: string, start: RegExp) => report.split("\n").filter((l) => start.test(l));
+const server = (more: object) => ({ role: "mirror", since: 1000, ...more }) as const;
+
+test("what a loop knew when it ended is not shown as if it were now: no lag, no run under way", () => {
+	const busy: RedoState = { ...redo, replay: { ...redo.replay, phase: "running" } };
+	const report = reportStatus({
+		...facts(undefined, undefined),
+		redo: { pid: undefined, state: busy, ageMs: 3 * 86_400_000 },
+	});
+	assert.match(report, /^redo log {2}streaming \(as it was when the loop ended\), 72\.0 h ago/m);
+	assert.match(report, /^flushed {3}3:100, lag unknown$/m);
+	assert.match(report, /^replayed {2}2:50, lag unknown$/m);
+	assert.match(report, /^replay {4}ended, /m);
+	assert.doesNotMatch(report, /lag 0/);
+});
+
+test("the role of the server comes first: live, mirror, stopped, or a mirror whose loops do not run", () => {
+	const first = (more: object, redoPid?: number, ldapPid?: number) =>
+		reportStatus({ ...facts(redoPid, ldapPid), server: server(more) }).split("\n")[3];
+	assert.equal(first({}, 7, 8), "server    mirror, since 1970-01-01T00:00:01.000Z");
+	assert.match(first({}) ?? "", /^server {4}mirror whose loops do not run: nothing is received/);
+	assert.match(first({}, 7) ?? "", /^server {4}mirror whose LDAP loop does not run$/);
+	assert.match(
+		first({ mailboxd: 99 }) ?? "",
+		/^server {4}this server is live: mailboxd runs here \(process 99\); it was a mirror, and was not/,
+	);
+	const stopped = /was a mirror, stopped at 1970-01-01T00:00:02\.000Z/;
+	assert.match(first({ stoppedAt: 2000 }) ?? "", stopped);
+	assert.match(first({ stoppedAt: 2000, mailboxd: 99 }) ?? "", stopped);
+	assert.match(first({ role: "unknown", since: 2000 }) ?? "", stopped);
+	assert.match(first({ role: "live" }) ?? "", /^server {4}live, since .*mailboxd does not run/);
+});
+
+test("the trouble that loops had is over where this server was stopped or made the live one, not where they died", () => {
+	const problems = [
+		{ code: "divergence", message: "own history", hint: "read on", since: 0, critical: true },
+	];
+	const report = (more: object) =>
+		reportStatus({
+			...facts(undefined, undefined),
+			redo: { pid: undefined, state: { ...redo, problems }, ageMs: 1 },
+			server: server(more),
+		});
+	assert.match(report({}), /^CRITICAL redo, .*own history/m);
+	assert.match(report({ mailboxd: 99 }), /^CRITICAL redo, .*own history/m, "started without stop");
+	assert.doesNotMatch(report({ mailboxd: 99, stoppedAt: 5 }), /CRITICAL/);
+	assert.doesNotMatch(report({ mailboxd: 99, role: "live" }), /CRITICAL/);
+	assert.doesNotMatch(report({ stoppedAt: 5 }), /CRITICAL/);
+});
+
+test("operations that failed, were set aside or left out, or are at risk are a warning that each check sees", () => {
+	const kept = [
+		{ kind: "failed", count: 2, at: 5000 },
+		{ kind: "at risk", count: 7, at: 2000 },
+		{ kind: "failed", count: 1, at: 9000 },
+	];
+	for (const loops of [facts(7, 8), facts(undefined, undefined)]) {
+		const report = reportStatus({ ...loops, kept });
+		const [warning, ...others] = lines(report, /^(warning|CRITICAL)/);
+		assert.deepEqual(others, []);
+		assert.match(
+			warning ?? "",
+			/^warning redo, since .*: operations of the live server .*: 3 failed, 7 at risk {2}\[trouble\]$/,
+		);
+	}
+	assert.deepEqual(lines(reportStatus({ ...facts(7, 8), kept: [] }), /^warning/), []);
+	const told = { ...redo, replay: { ...redo.replay, failedOperations: 3 } };
+	const report = reportStatus({ ...facts(7, 8), redo: { pid: 7, state: told, ageMs: 1 } });
+	assert.match(report, /^warning redo, .*3 failed, set aside or left out/m);
+});
+
 test("invariant 9: LDAP is told with ids, times and ages: in use, checked and not in use, on the live server and how long ago that was heard", () => {
 	const copy = (id: string, number: number, takenAt: number) => ({
 		id,

@@ -57,6 +57,13 @@ export const storeIncomingBlob = 26;
 /** The newest record version whose layouts are known; Zimbra's reader refuses newer ones as well. */
 export const newestVersion = { major: 1, minor: 42 };
 
+/**
+ * Of a header or a record. Zimbra X writes 1.43, in which numbers from 94 on mean other operations.
+ * Source: zm-mailbox, com.zimbra.cs.redolog.Version and mailbox.MailboxOperation at the tags 2.x.
+ */
+export const isKnown = ({ major, minor }: { major: number; minor: number }): boolean =>
+	major === newestVersion.major && minor <= newestVersion.minor;
+
 /** By opcode. A number that is not here is not in Zimbra's list: its reader drops the rest of the file. */
 export const operations: ReadonlyMap<number, Operation> = new Map<number, Operation>([
 	[checkpoint, operation("Checkpoint", list("active", i32("time"), i32("counter")))],
@@ -367,12 +374,11 @@ export const operations: ReadonlyMap<number, Operation> = new Map<number, Operat
 	[85, operation("CreateLink", ...link.fields)],
 	[
 		86,
-		operation(
+		// Carbonio writes no list of policies to keep since 4.12, and left the version at 1.42.
+		either(
 			"SetRetentionPolicy",
-			i8("type"),
-			i32("id"),
-			list("keep", ...policies),
-			list("purge", ...policies),
+			{ fields: [i8("type"), i32("id"), list("purge", ...policies)] },
+			{ fields: [i8("type"), i32("id"), list("keep", ...policies), list("purge", ...policies)] },
 		),
 	],
 	[87, noClass("Watch")],

@@ -1,10 +1,11 @@
 import { type ByteSource, Cursor } from "./cursor.ts";
-import { recordMark, type WalkEnd } from "./record.ts";
+import { recordMark } from "./record.ts";
 import { LogWalk, nextRecord } from "./walker.ts";
 
 /**
  * Where the records go on behind one that cannot be walked over: the first boundary at or behind
- * `from` from which the walk reaches the end at `to`, or the next record of an unknown opcode.
+ * `from` from which the walk reaches the end at `to`, or the next record of which only the common part
+ * can be read.
  * Undefined if there is none.
  *
  * A mark that is found by searching may stand in a mail body, so a place counts only if whole
@@ -39,12 +40,12 @@ function leadsOn(source: ByteSource, from: number, to: number, dead: Set<number>
 		if (dead.has(offset)) break;
 		passed.push(offset);
 	}
-	if (arrives(walk.end, passed.length)) return true;
+	if (arrives(walk, passed.length)) return true;
 	for (const offset of passed) if (dead.size < mostDead) dead.add(offset);
 	return false;
 }
 
-function arrives(end: WalkEnd | undefined, count: number): boolean {
+function arrives({ end, endHead }: LogWalk, count: number): boolean {
 	switch (end?.kind) {
 		case "clean":
 			return count >= 1;
@@ -52,6 +53,8 @@ function arrives(end: WalkEnd | undefined, count: number): boolean {
 			return count >= 2;
 		case "unknown opcode":
 			return count >= 1 || end.named;
+		case "unreadable":
+			return count >= 1 && endHead !== undefined;
 		default:
 			return false;
 	}

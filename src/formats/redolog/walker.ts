@@ -6,6 +6,7 @@ import {
 	checkpoint,
 	commitTxn,
 	createMailbox,
+	isKnown,
 	newestVersion,
 	operations,
 	storeIncomingBlob,
@@ -42,6 +43,8 @@ export type WalkRange = {
 export class LogWalk implements Iterable<LogRecord> {
 	/** why the walk ended; undefined while it goes on */
 	end: WalkEnd | undefined;
+	/** the common part of the record at which the walk ended, where that part can be read */
+	endHead: RecordHead | undefined;
 	readonly #cursor: Cursor;
 	readonly #found = new Findings();
 
@@ -80,16 +83,21 @@ export class LogWalk implements Iterable<LogRecord> {
 			return undefined;
 		}
 		const head = readHead(cursor);
+		this.endHead = head;
+		const { major, minor } = head.version;
+		if (!isKnown(head.version))
+			throw new Malformed(`record version ${major}.${minor}, known are 1.0 to 1.42`);
 		const operation = operations.get(head.opcode);
 		if (operation === undefined || operation.layouts.length === 0) {
 			this.end = { kind: "unknown opcode", offset, head, named: operation !== undefined };
 			return undefined;
 		}
 		const found = this.#found;
-		const programs = programsOf(operation, head.opcode, head.version.minor);
+		const programs = programsOf(operation, head.opcode, minor);
 		const layout = programs.length === 1 ? 0 : chooseLayout(programs, cursor, found);
 		found.clear();
 		run(programs[layout] as Program, cursor, found);
+		this.endHead = undefined;
 		return this.#finish(head, operation, operation.layouts[layout] as Layout);
 	}
 
@@ -166,7 +174,10 @@ function kindOf(opcode: number): RecordKind {
 	}
 }
 
-/** Moves the cursor over the common part. Throws like {@link run}. */
+/**
+ * Moves the cursor over the common part, which has not changed since version 1.26: that of a newer record
+ * is read as well, so that its transaction is known. Throws like {@link run}.
+ */
 function readHead(cursor: Cursor): RecordHead {
 	const offset = cursor.position;
 	const seen = cursor.matches(recordMark);
@@ -175,7 +186,7 @@ function readHead(cursor: Cursor): RecordHead {
 	cursor.position += recordMark.length;
 	const major = cursor.i16();
 	const minor = cursor.i16();
-	if (major !== newestVersion.major || minor < 0 || minor > newestVersion.minor)
+	if (major !== newestVersion.major || minor < 0)
 		throw new Malformed(`record version ${major}.${minor}, known are 1.0 to 1.42`);
 	const opcode = cursor.i32();
 	const timestamp = cursor.i64();
@@ -256,7 +267,7 @@ export function nextRecord(cursor: Cursor): "stands here" | "end" | "no" {
 	if (cursor.available(1) === 0) return "end";
 	try {
 		const head = readHead(cursor);
-		return head.opcode > 0 ? "stands here" : "no";
+		return head.opcode > 0 && isKnown(head.version) ? "stands here" : "no";
 	} catch (error) {
 		if (error instanceof CutShort) return "end";
 		if (error instanceof Malformed) return "no";

@@ -38,7 +38,10 @@ export class LogReading {
 
 	line(line: string): void {
 		const kind = kindOf(line);
-		if (kind === undefined && !beginsEvent.test(line)) return this.#continue(line);
+		if (kind === undefined && !beginsEvent.test(line)) {
+			this.#pending?.trace.line(line);
+			return;
+		}
 		this.#settle();
 		if (kind === undefined || this.#found[kind].length >= mostKept) return;
 		const text = shorten(line);
@@ -51,10 +54,6 @@ export class LogReading {
 	get findings(): LogFindings {
 		this.#settle();
 		return this.#found;
-	}
-
-	#continue(line: string): void {
-		this.#pending?.trace.line(line);
 	}
 
 	#settle(): void {

@@ -17,7 +17,7 @@ import {
 	type ScanEnd,
 	scanReplay,
 } from "./scan.ts";
-import { type CommittedOperation, ReplayState } from "./state.ts";
+import { type AbortedLink, type CommittedOperation, ReplayState } from "./state.ts";
 
 /**
  * A file that zmplayredo is given.
@@ -36,6 +36,7 @@ export type ReplayRemark =
 			readonly kind: "misread" | "not executable" | "left out" | "link without blob";
 			readonly operation: CommittedOperation;
 	  }
+	| { readonly kind: "aborted link"; readonly link: AbortedLink }
 	/** executed here before a cut of the live log, aborted there after it */
 	| { readonly kind: "contradicted"; readonly id: string };
 
@@ -250,6 +251,7 @@ class Planner {
 
 	async finish(end: ScanEnd, pause: () => Promise<void>): Promise<ReplayPlan> {
 		await this.#lookBack(pause);
+		for (const link of this.#state.abortedLinks) this.#remark({ kind: "aborted link", link });
 		for (const id of this.#state.contradicted) this.#remark({ kind: "contradicted", id });
 		const { executed, uncertain, notExecutable, leftOut, bytes } = this.#counts;
 		const nothing = executed + uncertain === 0 && !this.#gaps;

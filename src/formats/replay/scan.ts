@@ -1,9 +1,11 @@
 import type { ByteSource } from "../redolog/cursor.ts";
 import { headerSize, type LogHeader } from "../redolog/header.ts";
+import { isKnown } from "../redolog/layouts.ts";
 import { type LogIdentity, type Position, sameLog } from "../redolog/position.ts";
 import type { WalkEnd } from "../redolog/record.ts";
 import { findResume } from "../redolog/resume.ts";
 import { LogWalk } from "../redolog/walker.ts";
+import { takeGap } from "./gap.ts";
 import type { Place, ReplayedPosition } from "./replayed-position.ts";
 import type { CommittedOperation, ReplayState } from "./state.ts";
 
@@ -65,6 +67,12 @@ export type ScanEnd =
 	/** all up to `to`, or all that is there; what is behind may be the beginning of a record */
 	| { readonly kind: "done" }
 	| { readonly kind: "log missing"; readonly sequence: number }
+	/** written in a version that this program does not know: nothing of it may be misread */
+	| {
+			readonly kind: "log newer";
+			readonly sequence: number;
+			readonly version: LogHeader["version"];
+	  }
 	/** records that cannot be walked, in a log that still grows: they count when it is closed */
 	| { readonly kind: "stuck"; readonly at: Position; readonly reason: string }
 	/** the log of the position is another one than is there under its number */
@@ -96,6 +104,8 @@ export function* scanReplay(range: ReplayRange, state: ReplayState): Generator<S
 		if (to !== undefined && sequence > to.sequence) return { kind: "done" };
 		if (log === undefined) return { kind: "done" };
 		if (log.identity.sequence !== sequence) return { kind: "log missing", sequence };
+		const { version } = log.header;
+		if (!isKnown(version)) return { kind: "log newer", sequence, version };
 		if (i === first) {
 			if (!sameLog(log.identity, start.log)) return { kind: "log altered", expected: start.log };
 			if (log.length < offset) return { kind: "log shorter", length: log.length };
@@ -139,7 +149,7 @@ function* scanLog(
 		}
 		offset = resume ?? limit;
 		const place = placeIn(log, end.offset, offset - end.offset);
-		if (end.kind === "unknown opcode") state.takeUnwalkable(end.head, place);
+		takeGap(log.source, place, walk.endHead, state);
 		const endsFile = end.kind === "unknown opcode" && !end.named;
 		yield { kind: "gap", gap: { place, reason, endsFile } };
 	}

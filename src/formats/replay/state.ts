@@ -34,6 +34,21 @@ export type CommittedOperation = {
 };
 
 /**
+ * A message to several recipients whose transaction for one of them was aborted. Where mailboxd died
+ * between the commit in the database and the commit record, its recovery executes the message again, fails
+ * since the blob that it links is stored no more, and aborts it; but the database has it.
+ */
+export type AbortedLink = {
+	readonly id: string;
+	readonly mailboxId: number;
+	readonly linkPath: string;
+	readonly change: Place;
+	readonly abort: Place;
+	/** the change record of the blob, where it is remembered */
+	readonly blob: Place | undefined;
+};
+
+/**
  * How long a blob is remembered, by the timestamps in the log, ms.
  *
  * StoreIncomingBlob is committed before the first recipient's message is logged, and the links of the
@@ -63,6 +78,8 @@ export class ReplayState {
 	forgotBlobs = false;
 	/** transactions that were executed here before a cut, and that the live server aborted after it */
 	readonly contradicted: string[] = [];
+	/** messages that link a stored blob, and that are aborted */
+	readonly abortedLinks: AbortedLink[] = [];
 	#awaited: Map<string, string | undefined>;
 	#newest = 0;
 
@@ -96,22 +113,39 @@ export class ReplayState {
 			case "commit":
 				return this.#commit(record, place, leaveOut);
 			case "abort":
-				this.#abort(formatTransaction(record.transaction));
+				this.#abort(formatTransaction(record.transaction), place);
 				return undefined;
 			case "checkpoint":
 				return undefined;
 		}
 	}
 
-	/** Takes in a record that cannot be walked, whose extent was found by searching. */
+	/**
+	 * Takes in a record of which only the common part can be read, and whose extent was found by searching.
+	 * A transaction that is known better stays as it is.
+	 */
 	takeUnwalkable(head: RecordHead, place: Place): void {
-		this.#change({
-			id: formatTransaction(head.transaction),
-			opcode: head.opcode,
-			mailboxId: head.mailboxId,
-			place,
-			unwalkable: true,
-		});
+		const id = formatTransaction(head.transaction);
+		const known = this.open.get(id);
+		if (known !== undefined && known.unwalkable !== true) return;
+		this.#change({ id, opcode: head.opcode, mailboxId: head.mailboxId, place, unwalkable: true });
+	}
+
+	/**
+	 * Takes in a record that stands among bytes which cannot be walked, found by searching. It may be one,
+	 * or a part of a mail that looks so: it tells of a transaction only where nothing better does.
+	 */
+	takeHidden(record: LogRecord, place: Place): void {
+		const id = formatTransaction(record.transaction);
+		const known = this.open.get(id);
+		if (record.kind === "change") {
+			if (known === undefined) this.#change({ ...toOpen(record, place), unwalkable: true });
+		} else if (known?.unwalkable) {
+			this.open.delete(id);
+			const { blobPath: path, place: change } = known;
+			if (record.kind === "commit" && path !== undefined && !this.blobs.has(path))
+				this.blobs.set(path, { path, change, commit: place, timestamp: record.timestamp });
+		}
 	}
 
 	#change(transaction: OpenTransaction): void {
@@ -121,9 +155,15 @@ export class ReplayState {
 		if (this.#awaited.size > 0 && !this.#awaited.delete(transaction.id)) this.#awaited.clear();
 	}
 
-	#abort(id: string): void {
+	#abort(id: string, abort: Place): void {
 		this.#awaited.clear();
+		const transaction = this.open.get(id);
 		if (this.open.delete(id)) this.aborted++;
+		if (transaction?.linkPath !== undefined) {
+			const { mailboxId, linkPath, place: change } = transaction;
+			const blob = this.blobs.get(linkPath)?.change;
+			this.abortedLinks.push({ id, mailboxId, linkPath, change, abort, blob });
+		}
 		if (this.executed.delete(id)) this.contradicted.push(id);
 	}
 

@@ -13,7 +13,8 @@ const shipped = {
 
 /**
  * Replay goes no further than the LDAP copy here knows the accounts. Where that stands still while the
- * log grows, it is said: a standby whose mail is all received and never replayed looks healthy.
+ * log grows, it is said: a standby whose mail is all received and never replayed looks healthy. As soon
+ * as it moves, nothing stands still: on a busy server it never catches up altogether.
  */
 export async function watchCoverage(
 	config: Config,
@@ -31,17 +32,19 @@ export async function watchCoverage(
 		const behind =
 			flushed !== undefined && (coverage === undefined || comparePositions(coverage, flushed) < 0);
 		const at = coverage === undefined ? "nothing" : formatPosition(coverage);
-		if (!behind || at !== last) since = performance.now();
+		const stands = behind && at === last;
+		if (!stands) {
+			since = performance.now();
+			status.problems.resolved("coverage");
+		}
 		last = at;
-		if (behind && since !== undefined && performance.now() - since > patienceMs) {
+		if (stands && since !== undefined && performance.now() - since > patienceMs) {
 			status.problems.note("coverage", {
 				code: "trouble",
 				message: `replay waits for LDAP: the copy in use here covers the redo log up to ${at}, and has stood there for ${patienceMs / 60_000} minutes`,
 				hint: "live-syncd status tells what the LDAP loop is at; docs/runbooks.md, ldap trouble",
 				critical: false,
 			});
-		} else if (!behind) {
-			status.problems.resolved("coverage");
 		}
 	}
 }

@@ -1,13 +1,25 @@
 import { describe, hasCode } from "../../errors.ts";
+import { isCount, isRecord, parseJson } from "../../formats/json.ts";
 import { type MirrorFacts, reportMirrors } from "../../formats/mirror-report.ts";
+import { parseRole, unknownRole } from "../../formats/role.ts";
 import type { LdapState, RedoState } from "../../formats/state.ts";
-import { ldapAges, reportStatus, statusCode } from "../../formats/status-report.ts";
+import {
+	ldapAges,
+	reportStatus,
+	type ServerFacts,
+	statusCode,
+	withoutOldLags,
+} from "../../formats/status-report.ts";
 import { ageOf } from "../../services/clock.ts";
 import type { Config } from "../../services/config.ts";
+import { readIfThere } from "../../services/files.ts";
+import { readKeptLots } from "../../services/kept-lots.ts";
 import { recordNames } from "../../services/mirrors.ts";
 import { readPidFile } from "../../services/pid-file.ts";
 import { readPublished } from "../../services/publish.ts";
+import { makeRun } from "../../services/run.ts";
 import { answer } from "../../services/standard-output.ts";
+import { makeMailboxd } from "../../services/zimbra/mailboxd.ts";
 import { configure } from "./setting-up.ts";
 
 /**
@@ -20,19 +32,23 @@ export async function status(options: {
 }): Promise<number> {
 	const config = await configure(options.config);
 	const { base } = config;
-	const [redoProcess, ldapProcess, redo, ldap] = await Promise.all([
+	const [redoProcess, ldapProcess, redo, ldap, server, kept] = await Promise.all([
 		readPidFile(base.pidRedo),
 		readPidFile(base.pidLdap),
 		readPublished<RedoState>(base.stateRedo, 1),
 		readPublished<LdapState>(base.stateLdap, 1),
+		lookAtServer(config),
+		readKeptLots(base.failed),
 	]);
 	const ldapHeardAgeMs = ldap?.heardAt && ageOf(ldap.heardAt);
 	const facts = {
-		redo: { pid: redoProcess?.pid, state: redo, ageMs: redo && ageOf(redo.at) },
+		redo: withoutOldLags({ pid: redoProcess?.pid, state: redo, ageMs: redo && ageOf(redo.at) }),
 		ldap: { pid: ldapProcess?.pid, state: ldap, ageMs: ldap && ageOf(ldap.at) },
 		heardAgeMs: redo?.heardAt && ageOf(redo.heardAt),
 		ldapHeardAgeMs,
 		ldapAgesMs: ldapAges(ldap, ldapHeardAgeMs),
+		server,
+		kept,
 	};
 	const code = statusCode(facts);
 	const mirrors = await mirrorsOf(config);
@@ -58,4 +74,20 @@ async function mirrorsOf(config: Config): Promise<readonly MirrorFacts[] | { unk
 	} catch (error) {
 		return { unknown: describe(error) };
 	}
+}
+
+/** Undefined where the record of the role is damaged: `start` and `stop` say so. */
+async function lookAtServer(config: Config): Promise<ServerFacts | undefined> {
+	const text = await readIfThere(config.base.role);
+	const record = text === undefined ? unknownRole : parseRole(text);
+	if (record === undefined) return undefined;
+	const { role, since } = record;
+	const mailboxd = await makeMailboxd({ run: makeRun(config.settings), config }).process();
+	return { role, since, stoppedAt: stoppedAt(text), mailboxd: mailboxd?.pid };
+}
+
+function stoppedAt(text: string | undefined): number | undefined {
+	const record = parseJson(text ?? "");
+	const stopped = isRecord(record) && isRecord(record.stopped) ? record.stopped : undefined;
+	return isCount(stopped?.at) ? stopped.at : undefined;
 }

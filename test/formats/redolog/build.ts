@@ -117,6 +117,17 @@ export const activeSync = (head: Named) =>
 /** A record of an operation that nobody knows. */
 export const foreign = (head: Head, size: number) => record(head, Buffer.alloc(size, 7));
 
+/** A record that Zimbra's own reader knows and ours does not; a string of -2 bytes is none. */
+export const extension = (head: Head, payload: Uint8Array) =>
+	record(head, i32(-2), i32(payload.length), payload);
+
+/** The length of such a record, where one stands. */
+export function extensionAt(file: Buffer, offset: number): number | undefined {
+	const fields = offset + 46;
+	if (file.length < fields + 8 || file.readInt32BE(fields) !== -2) return undefined;
+	return 46 + 8 + file.readInt32BE(fields + 4);
+}
+
 export const header = (values: Partial<LogHeader> = {}) =>
 	formatHeader({
 		open: true,

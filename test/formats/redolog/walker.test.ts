@@ -1,12 +1,14 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { describe, test } from "node:test";
 import { bytesSource } from "../../../src/formats/redolog/cursor.ts";
 import { operations } from "../../../src/formats/redolog/layouts.ts";
 import { formatTransaction, type LogRecord } from "../../../src/formats/redolog/record.ts";
 import { LogWalk } from "../../../src/formats/redolog/walker.ts";
 import * as build from "./build.ts";
-import { sample, samples } from "./samples.ts";
+import { sample, samples, samplesDirectory } from "./samples.ts";
 
 function walk(bytes: Uint8Array, to = bytes.length) {
 	const walking = new LogWalk(bytesSource(bytes), { to });
@@ -89,6 +91,46 @@ test("the three that Zimbra cannot read back are walked over and named", () => {
 	);
 });
 
+test("a retention policy as Carbonio writes it since 4.12, without a list of policies to keep, is walked over", () => {
+	const name = "carbonio-set-retention-policy-1";
+	const bytes = readFileSync(join(samplesDirectory, `${name}.log`));
+	const { expected } = JSON.parse(readFileSync(join(samplesDirectory, `${name}.json`), "utf8"));
+	const { records, end } = walk(bytes);
+	assert.deepEqual(end, { kind: "clean", offset: bytes.length });
+	const told = records.map(({ offset, length, opcode: op }) => ({ offset, length, op }));
+	for (const { offset, op } of expected)
+		assert.ok(told.some((one) => one.offset === offset && one.op === op));
+	assert.deepEqual(
+		told.map(({ op }) => op),
+		[46, 3, 86, 3, 46, 3],
+	);
+});
+
+test("both forms of a retention policy are told apart by the record that stands behind them", () => {
+	const i32 = (value: number) => {
+		const bytes = Buffer.alloc(4);
+		bytes.writeInt32BE(value);
+		return bytes;
+	};
+	const policies = (count: number) => [
+		i32(count),
+		...Array.from({ length: count }, () => Buffer.concat([i32(-1), i32(3), Buffer.from("30d")])),
+	];
+	for (let keep = 0; keep < 3; keep++)
+		for (let purge = 0; purge < 3; purge++)
+			for (const lists of [policies(purge), [...policies(keep), ...policies(purge)]]) {
+				const head = Buffer.from([1, 0, 0, 1, 1]);
+				const record = build.record({ opcode: 86, counter: 1 }, head, ...lists);
+				const bytes = logOf(record, build.commit({ opcode: 86, counter: 1 }));
+				const { records, end } = walk(bytes);
+				assert.deepEqual(
+					records.map(({ length }) => length),
+					[record.length, 50],
+				);
+				assert.equal(end?.kind, "clean");
+			}
+});
+
 test("links and their blobs are told by path", () => {
 	const { records } = walk(sample("main/archive/redo-20261123.143054.625-seq1.log").bytes);
 	const blobs = records.filter((record) => record.blobPath !== undefined);
@@ -103,7 +145,7 @@ test("a mailbox record tells its account", () => {
 	assert.equal(records[0]?.accountId, "b7c8-account");
 });
 
-const undecided = new Set(["CreateLink", "CreateVolume", "ModifyVolume"]);
+const undecided = new Set(["CreateLink", "CreateVolume", "ModifyVolume", "SetRetentionPolicy"]);
 
 test("a log cut at any byte is walked up to the last whole record", () => {
 	for (const name of ["main/redo.log", "odd-ops/redo.log", "older-records/redo.log"]) {

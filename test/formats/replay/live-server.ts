@@ -34,9 +34,15 @@ export class LiveServer {
 
 	readonly #longestDelivery: number;
 
-	/** @param longestDelivery ms from a blob to the last link of it */
-	constructor(draw: build.Draw, longestDelivery: number) {
+	readonly #gaps: boolean;
+
+	/**
+	 * @param longestDelivery ms from a blob to the last link of it
+	 * @param gaps it logs operations whose layout only Zimbra knows
+	 */
+	constructor(draw: build.Draw, longestDelivery: number, gaps = false) {
 		this.#draw = draw;
+		this.#gaps = gaps;
 		this.#longestDelivery = longestDelivery;
 		this.#newLog();
 	}
@@ -75,6 +81,12 @@ export class LiveServer {
 
 	#plain(): Pending {
 		const counter = ++this.#counter;
+		if (this.#gaps && this.#draw(3) === 0) {
+			// A number without a public class, or a layout that is another one than ours.
+			const opcode = [42, 46][this.#draw(2)] ?? 42;
+			const payload = Buffer.from("text ZMREDO text".repeat(this.#draw(3)));
+			return { counter, opcode, bytes: build.extension({ opcode, counter }, payload) };
+		}
 		const inside = build.commit({ opcode: 46, counter: this.#draw(counter + 1) });
 		if (this.#draw(4) === 0)
 			return { counter, opcode: 27, bytes: build.inlineMessage({ counter }, inside) };

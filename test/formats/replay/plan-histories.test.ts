@@ -58,6 +58,33 @@ test(`each committed operation is executed once and in order, however it is slic
 	);
 });
 
+test(`operations whose layout only Zimbra knows are executed once, however the log is sliced (${LIVE_SYNC_FUZZ} histories)`, async () => {
+	await fc.assert(
+		fc.asyncProperty(fc.integer(), async (seed) => {
+			const draw = build.drawFrom(seed);
+			const server = new LiveServer(draw, blobMemory, true);
+			const mirror = new Mirror(draw(2) === 0, true);
+			const steps = 20 + draw(150);
+			const eagerness = 1 + draw(40);
+			for (let i = 0; i < steps; i++) {
+				server.step();
+				if (draw(eagerness) !== 0) continue;
+				const sequence =
+					mirror.position.log.sequence + draw(server.sequence - mirror.position.log.sequence + 1);
+				const offset = 512 + draw((server.logs[sequence]?.length ?? 512) - 511);
+				await mirror.replay(server, { sequence, offset });
+			}
+			server.rollover();
+			await mirror.replay(server, { sequence: server.sequence, offset: Number.MAX_SAFE_INTEGER });
+			assert.equal(new Set(mirror.executed).size, mirror.executed.length, "nothing twice");
+			const due = new Set(server.committed.map(({ id }) => id));
+			assert.deepEqual([...due.difference(new Set(mirror.executed))], [], "nothing skipped");
+			assert.deepEqual([...new Set(mirror.executed).difference(due)], [], "nothing else");
+		}),
+		{ numRuns: Number(LIVE_SYNC_FUZZ) },
+	);
+});
+
 test(`what was executed from bytes that the live server lost is not executed again (${LIVE_SYNC_FUZZ} histories)`, async () => {
 	await fc.assert(
 		fc.asyncProperty(fc.integer(), async (seed) => {

@@ -233,6 +233,49 @@ for (const [title, others, ended] of [
 	});
 }
 
+for (const [title, record] of [
+	[
+		"of another layout than the known one",
+		build.extension({ opcode: 46, counter: 2 }, Buffer.alloc(9)),
+	],
+	["of a newer version", build.setConfig({ counter: 2, minor: 43 }, "x")],
+] as const) {
+	test(`an operation ${title} that was open is carried into the replay in which it is committed`, async () => {
+		const first = [record, config(3), done(3)];
+		const logs = [log(0, [...first, config(4), done(4), done(2)])];
+		const { position } = await planReplay({ logs, from: startAt(identity(0)), to: behind(first) });
+		const plan = await planReplay({ logs, from: position });
+		assert.deepEqual(filesOf(plan, logs)[0]?.subarray(512), record);
+		assert.equal(plan.counts.uncertain, 1);
+		assert.equal(plan.mayDrop, true);
+	});
+}
+
+test("an operation that stands between bytes that cannot be walked is carried into the replay in which it is committed", async () => {
+	const rubbish = Buffer.from("rubbish");
+	const first = [rubbish, config(2), config(3), done(3), rubbish, config(4), done(4)];
+	const logs = [log(0, [...first, config(5), done(5), done(2)])];
+	const { position } = await planReplay({ logs, from: startAt(identity(0)), to: behind(first) });
+	assert.deepEqual(
+		position.open.map((each) => each.id),
+		[id(2)],
+	);
+	const { plan, executed } = await executes({ logs, from: position });
+	assert.deepEqual(executed, [id(5), id(2)]);
+	assert.deepEqual(filesOf(plan, logs)[0]?.subarray(512), config(2));
+});
+
+test("a log of a newer version is not replayed, and the ones before it are", async () => {
+	const newer = log(1, [config(3), done(3)]);
+	const header = { ...newer.header, version: { major: 1, minor: 43 } };
+	const logs = [log(0, [config(1), done(1)]), { ...newer, header }];
+	const { plan, executed } = await executes({ logs, from: startAt(identity(0)) });
+	assert.deepEqual(executed, [id(1)]);
+	assert.deepEqual(plan.end, { kind: "log newer", sequence: 1, version: header.version });
+	const next = await planReplay({ logs, from: startAt(identity(1)) });
+	assert.deepEqual([next.files, next.end.kind], [[], "log newer"]);
+});
+
 test("the blob of a link that is about to be logged again is kept, however old it is", async () => {
 	const links = [2, 3, 4].map((counter) => build.linkedMessage({ counter }, "/b/1"));
 	const much = { counter: 9, timestamp: 1_795_443_900_000 + 2 * blobMemory };

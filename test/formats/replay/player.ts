@@ -2,6 +2,10 @@ import { bytesSource } from "../../../src/formats/redolog/cursor.ts";
 import { headerSize, parseHeader } from "../../../src/formats/redolog/header.ts";
 import { formatTransaction, type LogRecord } from "../../../src/formats/redolog/record.ts";
 import { LogWalk } from "../../../src/formats/redolog/walker.ts";
+import * as build from "../redolog/build.ts";
+
+/** What this player reads beyond what the walker does, and behind bad bytes. */
+const plain = { extensions: false };
 
 /** What a run of the player did. */
 export type Run = {
@@ -19,16 +23,15 @@ export type Run = {
  * a blob within the run is lost; an unknown opcode loses the rest of the file; a file that is no log
  * ends the run. See "Reader" and "zmplayredo" in the README of the samples.
  */
-export function play(files: readonly Buffer[]): Run {
+export function play(files: readonly Buffer[], knows: { extensions: boolean } = plain): Run {
 	const run: Run = { executed: [], linked: new Map(), lost: [] };
-	const open = new Map<string, { record: LogRecord; file: Buffer }>();
+	const open = new Map<string, { record: Played; file: Buffer }>();
 	const blobs = new Map<string, string>();
 	for (const file of files) {
 		const header = parseHeader(file);
 		if (header === undefined || header.fileSize !== file.length || header.open)
 			throw new Error("not a log that was closed");
-		const walk = new LogWalk(bytesSource(file));
-		for (const record of walk) {
+		for (const record of recordsOf(file, knows)) {
 			const id = formatTransaction(record.transaction);
 			if (record.oddity === "misread over its end") throw new Error("a record that eats the next");
 			if (record.oddity === "not executed") continue;
@@ -49,10 +52,31 @@ export function play(files: readonly Buffer[]): Run {
 			if (blob === undefined) run.lost.push(id);
 			else run.linked.set(id, blob);
 		}
-		if (walk.end?.kind === "torn") throw new Error("a torn tail, in which the player searches");
-		if (walk.end?.kind === "unreadable") throw new Error(`unreadable: ${walk.end.reason}`);
 	}
 	return run;
+}
+
+type Played = Pick<LogRecord, "transaction" | "kind" | "oddity" | "blobPath" | "linkPath" | "body">;
+
+/** The records of a file as the player reads them. */
+function* recordsOf(file: Buffer, { extensions }: typeof plain): Generator<Played, void> {
+	let from = headerSize;
+	for (;;) {
+		const walk = new LogWalk(bytesSource(file), { from });
+		yield* walk;
+		const { end, endHead } = walk;
+		if (end?.kind === "torn") throw new Error("a torn tail, in which the player searches");
+		if (end?.kind === "unreadable" && !extensions) throw new Error(`unreadable: ${end.reason}`);
+		if (end?.kind === "clean" || end === undefined || !extensions) return;
+		const length = endHead && build.extensionAt(file, end.offset);
+		if (endHead !== undefined && length !== undefined)
+			yield { transaction: endHead.transaction, kind: "change" };
+		// An opcode that it has no name for loses the rest of the file; behind bad bytes it searches.
+		else if (end.kind === "unknown opcode" && !end.named) return;
+		const next = file.indexOf("ZMREDO", end.offset + (length ?? 1));
+		if (next < 0) return;
+		from = next;
+	}
 }
 
 /** The bytes of a file that a plan names by places. */

@@ -59,6 +59,16 @@ test("replay that waits long for LDAP is said, with where it stands, and that it
 	await until("it is mended", () => it.warning() === undefined);
 });
 
+test("the warning ends as soon as the LDAP copy covers more, though it has not caught up with a busy log", async () => {
+	await using it = await watch();
+	await it.covers(1000);
+	it.flushed(2000);
+	await until("the warning", () => it.warning() !== undefined);
+	it.flushed(4000);
+	await it.covers(3000);
+	await until("it is mended", () => it.warning() === undefined);
+});
+
 test("an LDAP copy that nobody knows is said too", async () => {
 	await using it = await watch();
 	it.flushed(2000);

@@ -18,7 +18,7 @@ import { type KeptKind, keep } from "./kept-operations.ts";
 import { openFlushedLogs } from "./logs.ts";
 import { findConflict } from "./mailbox-conflict.ts";
 import { readReplayed, writeReplayed } from "./position.ts";
-import { sayRemarks, throwWhereLogsEnd } from "./remarks.ts";
+import { type Said, sayRemarks, throwWhereLogsEnd } from "./remarks.ts";
 import type { ReplayerParts, ReplayResult } from "./replayer.ts";
 import { adopt, execute, forgetRun, newToken } from "./run.ts";
 import { refuseBesideMailboxd, startServices } from "./services.ts";
@@ -30,6 +30,7 @@ export type AttemptOptions = {
 	readonly signal: AbortSignal;
 	/** attempts in a row that executed nothing */
 	readonly idleAttempts: number;
+	readonly said: Said;
 };
 
 /** Archives in one run: bounds what is at risk when a run ends badly, and the length of its command. */
@@ -45,7 +46,7 @@ export async function attemptReplay(
 	await refuseBesideMailboxd(parts);
 	const position = await readReplayed(config);
 	const left = await leftRun(parts, position);
-	if (left?.phase === "stopped") return stoppedResult(left, config.base.replayRun);
+	if (left?.phase === "stopped") return stoppedResult(left, config.base);
 	if (left?.phase === "running") {
 		await startServices(parts, options.signal); // or nothing could be put on disk
 		const ended = await adopt(parts, left, lock, options.signal);
@@ -92,7 +93,10 @@ async function replayNext(
 	const whole: ReplayRange = { logs: all, from: position, ...(to !== undefined && { to }) };
 	const first = await planReplay(whole, pause);
 	throwWhereLogsEnd(config, first, position);
-	if (first.files.length === 0) return await moveWithoutRun(parts, position, first);
+	if (first.files.length === 0) {
+		sayRemarks(log, first, all, options.said);
+		return await moveWithoutRun(parts, position, first);
+	}
 
 	await startServices(parts, options.signal);
 	const conflict = await findConflict(parts, first);
@@ -106,7 +110,7 @@ async function replayNext(
 	const range = { ...whole, leaveOut };
 	const nothingLeftOut = absent.size === 0 && copies.size === 0;
 	const plan = nothingLeftOut ? first : await planReplay(range, pause);
-	sayRemarks(log, plan);
+	sayRemarks(log, plan, all, options.said);
 
 	const token = newToken();
 	const files = await writeFiles(parts, plan, all, token);

@@ -1,6 +1,7 @@
 import { open, readdir } from "node:fs/promises";
 import { Refusal } from "../../../errors.ts";
 import { headerSize } from "../../../formats/redolog/header.ts";
+import { isKnown } from "../../../formats/redolog/layouts.ts";
 import { isTemporaryName } from "../../../formats/redolog/log-name.ts";
 import type { LogIdentity } from "../../../formats/redolog/position.ts";
 import { formatTransaction } from "../../../formats/redolog/record.ts";
@@ -10,6 +11,7 @@ import type { ZimbraPaths } from "../../../services/paths.ts";
 import { fileSource } from "../../../services/redolog/log-files.ts";
 import { openLog } from "../../../services/redolog/open-log.ts";
 import { readProvenance } from "../../../services/redolog/provenance.ts";
+import { newerLog } from "./remarks.ts";
 
 /** Where replay begins on a server that has not replayed anything yet. */
 export type InitialPosition = {
@@ -20,7 +22,7 @@ export type InitialPosition = {
 /**
  * The end of the redo log that came with the initial copy: everything in it is in the store already.
  * Asked only where no replayed position is kept.
- * Throws a Refusal: no-initial-copy, unclean-copy, position-lost.
+ * Throws a Refusal: no-initial-copy, unclean-copy, log-version, position-lost.
  * @param walkEnd where the walk over the records of the log ends, and whether transactions are open there
  */
 export async function initialPosition(
@@ -40,7 +42,7 @@ export async function initialPosition(
 
 /**
  * The end of the local redo log, where Zimbra was stopped cleanly: everything in it is then in the
- * store. Throws a Refusal: no-initial-copy, unclean-copy.
+ * store. Throws a Refusal: no-initial-copy, unclean-copy, log-version.
  */
 export async function cleanEnd(
 	zimbra: ZimbraPaths,
@@ -58,6 +60,7 @@ export async function cleanEnd(
 	}
 	await using open = log;
 	const { size } = await open.file.stat();
+	if (!isKnown(open.header.version)) throw newerLog(zimbra.currentLog, open.header.version);
 	const { serverId, sequence, createTime } = open.header;
 	const unclean = (what: string) =>
 		new Refusal(

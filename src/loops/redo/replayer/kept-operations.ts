@@ -1,4 +1,4 @@
-import { readdir, readFile, rm } from "node:fs/promises";
+import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { formatOperations, keptOperations } from "../../../formats/replay/kept-operations.ts";
 import type { FailedOperation } from "../../../formats/replay/mailbox-log.ts";
@@ -6,6 +6,7 @@ import type { ReplayRange } from "../../../formats/replay/scan.ts";
 import type { CommittedOperation } from "../../../formats/replay/state.ts";
 import type { Config } from "../../../services/config.ts";
 import { makeDirectory, syncDirectory, writeDurably } from "../../../services/files.ts";
+import { type KeptLot, readKeptLots } from "../../../services/kept-lots.ts";
 import { pause, writeSlice } from "../../../services/redolog/slice-writer.ts";
 
 /**
@@ -73,19 +74,7 @@ export async function keep(
 }
 
 /** All lots that are kept. */
-export async function listKept({ base }: Config): Promise<KeptSummary[]> {
-	const names = await readdir(base.failed).catch(() => []);
-	const lots = names.map(async (name): Promise<KeptSummary[]> => {
-		try {
-			const text = await readFile(join(base.failed, name, "summary.json"), "utf8");
-			const summary = JSON.parse(text) as KeptSummary;
-			return summary.version === 1 ? [summary] : [];
-		} catch {
-			return [];
-		}
-	});
-	return (await Promise.all(lots)).flat();
-}
+export const listKept = ({ base }: Config): Promise<KeptLot[]> => readKeptLots(base.failed);
 
 /** Takes lots of a run back: what they kept comes again. */
 export async function forget(

@@ -17,6 +17,7 @@ import { attemptReplay, located } from "./attempt.ts";
 import { listKept } from "./kept-operations.ts";
 import { openFlushedLogs } from "./logs.ts";
 import { readReplayed, writeReplayed } from "./position.ts";
+import type { Said } from "./remarks.ts";
 import type { Replayer, ReplayerParts, ReplayResult } from "./replayer.ts";
 import { outliveOrphan } from "./run.ts";
 import { refuseBesideMailboxd } from "./services.ts";
@@ -39,6 +40,7 @@ class ReplayLoop implements Replayer {
 		operationsAtRisk: 0,
 	};
 	#idleAttempts = 0;
+	readonly #said: Said = new Set();
 
 	/** the last cut of the live log, and what LDAP was said to cover then */
 	#cut: { readonly at: Position; readonly covered: Position } | undefined;
@@ -65,8 +67,9 @@ class ReplayLoop implements Replayer {
 			await using lock = await this.#lock("replay", signal, settings.service_timeout);
 			this.#tell({ phase: "running" });
 			const idleAttempts = this.#idleAttempts;
+			const said = this.#said;
 			try {
-				result = await attemptReplay(this.#parts, lock, { upTo, signal, idleAttempts });
+				result = await attemptReplay(this.#parts, lock, { upTo, signal, idleAttempts, said });
 			} catch (error) {
 				this.#tell({ phase: "retrying" });
 				throw error;

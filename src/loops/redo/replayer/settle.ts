@@ -4,6 +4,7 @@ import type { FailedOperation } from "../../../formats/replay/mailbox-log.ts";
 import type { ReplayedPosition } from "../../../formats/replay/replayed-position.ts";
 import type { RunRecord } from "../../../formats/replay/run-record.ts";
 import type { ReplayRange } from "../../../formats/replay/scan.ts";
+import type { Config } from "../../../services/config.ts";
 import { writeRunRecord } from "../../../services/zimbra/run-record.ts";
 import { forget, type KeptKind, keep, keptBack } from "./kept-operations.ts";
 import { openFlushedLogs } from "./logs.ts";
@@ -60,7 +61,7 @@ export async function settle(
 			const report = record.report ?? (await nameAtRisk(parts, from, record));
 			const stopped: RunRecord = { ...record, phase: "stopped", why: decision.why, report };
 			await writeRunRecord(config, stopped);
-			const result = stoppedResult(stopped, config.base.replayRun);
+			const result = stoppedResult(stopped, config.base);
 			log.error({ hint: result.hint, named: report }, `replay has stopped: ${decision.why}`);
 			return result;
 		}
@@ -68,14 +69,15 @@ export async function settle(
 }
 
 export function stoppedResult(
-	{ why = "", report, token }: RunRecord,
-	file: string,
+	{ why = "", report, directory, startedAt }: RunRecord,
+	{ replayRun, aside }: Config["base"],
 ): Extract<ReplayResult, { kind: "stopped" }> {
-	const named = report === undefined ? "" : ` (${report} names the operations)`;
+	const named = report === undefined ? "" : `; ${report} names the operations at risk`;
+	const since = new Date(startedAt).toISOString();
 	return {
 		kind: "stopped",
 		why,
-		hint: `the redo log is received all the same. Look into log/mailbox.log at the time of the run and what it was given, ${token}${named}. How to have it run once more, for which ${file} must go, and when not to: docs/runbooks.md, replay has stopped`,
+		hint: `the redo log is received all the same. What the run said is in ${directory} (stdout, stderr), and in log/mailbox.log from ${since} on${named}. Mend the reason; then, to have it run once more: mv ${replayRun} ${aside}/; to be sure of the store, copy it anew: docs/runbooks.md, replay has stopped`,
 	};
 }
 

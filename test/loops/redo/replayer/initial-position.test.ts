@@ -52,6 +52,15 @@ test("the first replay begins at the end of the log that came with the initial c
 	assert.deepEqual(await establishReplayed(host.config, 3), position, "and stays where it is");
 });
 
+test("a redo log of a version above the known ones, as Zimbra X writes it, is refused before anything is followed", async () => {
+	await using host = await hostWith("main/redo.log", true);
+	const path = host.config.zimbra.currentLog;
+	const bytes = readFileSync(path).subarray(0, headerSize);
+	bytes.writeInt16BE(43, 170);
+	writeFileSync(path, bytes);
+	await refused(host, "log-version", /redo\.log is written in version 1\.43.*up to 1\.42/);
+});
+
 test("without a redo log there was no initial copy", async () => {
 	await using host = await scriptedHost();
 	await refused(host, "no-initial-copy", /redo\.log is missing/);

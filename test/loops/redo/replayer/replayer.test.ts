@@ -63,6 +63,31 @@ test("row 'a rollover between a blob and its links': all recipients have the mes
 	assert.deepEqual(mirror.notOnce(), []);
 });
 
+test("a message that the live server's recovery aborts for one recipient, and may have all the same, is named once", async () => {
+	await using mirror = await makeMirror();
+	const { mailbox } = mirror.pair.a;
+	const open = await mailbox.begin({ to: users });
+	await mirror.follow();
+	await open.abort();
+	const named = () => mirror.logged.filter(({ msg }) => /aborted a message for one of/.test(msg));
+	await mailbox.deliver({ to: [user1] });
+	mirror.pair.b.replayFaults({ exit: 1 });
+	mirror.ship();
+	for (let i = 0; i < 2; i++)
+		assert.equal((await mirror.replayer.replay({ upTo: "everything", signal })).kind, "retry");
+	mirror.pair.b.replayFaults({});
+	await mirror.follow();
+	const ids = named().map(({ transaction }) => transaction);
+	assert.ok(ids.length > 0);
+	assert.equal(new Set(ids).size, ids.length, "each once");
+	for (const line of named()) {
+		assert.match(String(line["recipient"]), /^user\d@example\.net$/);
+		assert.ok(Number(line["mailboxId"]) > 0);
+		assert.match(String(line["subject"]), /./);
+		assert.match(String(line["blob"]), /^\//);
+	}
+});
+
 test("nothing new, no run", async () => {
 	await using mirror = await makeMirror();
 	await mirror.pair.a.mailbox.deliver({ to: [user1] });
