@@ -25,6 +25,7 @@ export type RefusalCode =
 	| "no-ssh-key"
 	| "not-configured"
 	| "old-agent"
+	| "other-base"
 	| "peer-not-live"
 	| "position-lost"
 	| "redolog-elsewhere"

@@ -18,6 +18,7 @@ import type { Config } from "../../services/config.ts";
 import { failPoint } from "../../services/fail-point.ts";
 import { findScriptOf2011 } from "../../services/live-syncd-here.ts";
 import { type Logger, makeLogger } from "../../services/log/logger.ts";
+import { refuseOtherBase } from "../../services/one-base.ts";
 import type { PeerConfig } from "../../services/peer-config.ts";
 import { writePidFile } from "../../services/pid-file.ts";
 import { isAlive, type ProcessIdentity } from "../../services/processes.ts";
@@ -98,6 +99,7 @@ export async function becomeMirror(
 	// The redo loop follows, so every guard has been passed; and its log changes while one looks.
 	if (!missing.includes("redo")) return await startMissing();
 	await refuseBesideScriptOf2011(config);
+	await refuseOtherBase(config);
 	// Published before the peer is asked: of two servers that start at once, both then refuse.
 	await announceIntent(base.role);
 	try {
