@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { hasCode, Refusal } from "../errors.ts";
 import { isRecord, parseJson } from "../formats/json.ts";
 import type { Config } from "./config.ts";
-import { readIfThere, writeWhole } from "./files.ts";
+import { readIfThere, writeDurably, writeWhole } from "./files.ts";
 import { isAlive, ownIdentity, type ProcessIdentity, parseIdentity } from "./processes.ts";
 
 /**
@@ -46,6 +46,22 @@ export async function refuseOtherBase(config: Config): Promise<void> {
 		);
 	}
 }
+
+/** Names our base directory as the one whose replayed position counts. Best effort, as {@link claimZimbra}. */
+export async function recordBase(config: Config): Promise<void> {
+	const file = lastBaseFile(config);
+	const own = await ownBase(config);
+	const known = await readIfThere(file).catch(() => undefined);
+	if (known !== own) await writeDurably(file, own).catch(() => undefined);
+}
+
+/** The base directory that has replayed here last, where it is not ours. */
+export async function otherLastBase(config: Config): Promise<string | undefined> {
+	const known = await readIfThere(lastBaseFile(config));
+	return known === (await ownBase(config)) ? undefined : known;
+}
+
+const lastBaseFile = ({ zimbra }: Config): string => join(zimbra.redolog, ".live_sync.base");
 
 const ownBase = ({ base }: Config): Promise<string> => promises.realpath(base.base);
 

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { cpSync, readdirSync } from "node:fs";
+import { cpSync, readdirSync, renameSync, rmSync } from "node:fs";
 import { test } from "node:test";
 import type { Host } from "../pair/host.ts";
 import { createPair } from "../pair/pair.ts";
@@ -56,6 +56,35 @@ test("of loops of two base directories that begin at once, at most one goes on",
 	for (const { child } of [first, other]) child.kill("SIGTERM");
 	const codes = await Promise.all([first.ended, other.ended]);
 	assert.ok(codes.includes(1), String(codes));
+});
+
+test("a base directory that another one has overtaken is refused by start and stop: nothing is executed twice, nothing passed over", async () => {
+	await using pair = await createPair({ ...quickly });
+	const { b } = pair;
+	const fresh = b.path("fresh");
+	cpSync(b.path("live_sync"), fresh, { recursive: true });
+	const follow = async (base: string) => {
+		await liveSyncd(b, `--config ${base}/live_sync.conf start`);
+		await deliver(pair, 3);
+		await caughtUp(pair);
+		await liveSyncd(b, `--config ${base}/live_sync.conf stop`);
+	};
+	await follow(b.path("live_sync"));
+	const old = b.path("second");
+	cpSync(b.path("live_sync"), old, { recursive: true });
+	await follow(b.path("live_sync"));
+
+	for (const base of [old, fresh]) {
+		for (const command of ["start", "stop"]) {
+			const said = await liveSyncd(b, `--config ${base}/live_sync.conf ${command}`, 1);
+			assert.match(said, /another base directory, \S+\/live_sync, .*\[other-base\]/);
+		}
+	}
+	// A base directory that was moved knows all that the former one knew.
+	rmSync(`${fresh}/status`, { recursive: true });
+	renameSync(b.path("live_sync/status"), `${fresh}/status`);
+	await follow(fresh);
+	assertExecutedOnce(pair);
 });
 
 /** The same program with the other base directory. */
