@@ -33,6 +33,7 @@ export type RefusalCode =
 	| "not-configured"
 	| "not-writable"
 	| "old-agent"
+	| "other-base"
 	| "peer-not-live"
 	| "position-lost"
 	| "redolog-elsewhere"

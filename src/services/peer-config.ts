@@ -91,9 +91,9 @@ async function ownAddresses(): Promise<OwnAddresses> {
 	const running = Object.values(networkInterfaces()).flatMap((list) =>
 		(list ?? []).map(({ address }) => address),
 	);
-	const [ipv4, ipv6] = await Promise.all([
-		readIfThere("/proc/net/fib_trie"),
-		readIfThere("/proc/net/if_inet6"),
-	]);
-	return { running, all: [...running, ...parseFibTrie(ipv4 ?? ""), ...parseIfInet6(ipv6 ?? "")] };
+	// A container may hide them.
+	const read = async (file: string) => (await readIfThere(file).catch(() => undefined)) ?? "";
+	const ipv4 = parseFibTrie(await read("/proc/net/fib_trie"));
+	const ipv6 = parseIfInet6(await read("/proc/net/if_inet6"));
+	return { running, all: [...running, ...ipv4, ...ipv6] };
 }

@@ -25,6 +25,9 @@ import { dumpStore, type StoreDump } from "./store-dump.ts";
 const pairDirectory = import.meta.dirname;
 const projectDirectory = join(pairDirectory, "../..");
 
+// What others can write is refused, and the umask of a developer may allow it.
+process.umask(0o022);
+
 /** Directories of an installed Zimbra that something here uses. */
 const zimbraDirectories = [
 	"redolog/archive",

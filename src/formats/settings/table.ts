@@ -41,7 +41,7 @@ export const settingsTable = {
 		type: "choice",
 		choices: ["auto", "server1", "server2"],
 		default: "auto",
-		help: "Which of the two this machine is; auto looks at its network addresses.",
+		help: "Which of the two this machine is; auto looks at its network addresses, and where these tell nothing takes what the last `start` found.",
 	},
 	zimbra_home: {
 		type: "directory",

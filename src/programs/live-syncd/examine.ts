@@ -19,6 +19,7 @@ import { isThere } from "../../services/files.ts";
 import { findPlaces } from "../../services/ldap/places.ts";
 import { findScriptOf2011 } from "../../services/live-syncd-here.ts";
 import type { Logger } from "../../services/log/logger.ts";
+import { refuseOtherBase } from "../../services/one-base.ts";
 import type { PeerConfig } from "../../services/peer-config.ts";
 import { listArchive, openLog } from "../../services/redolog/open-log.ts";
 import { readRole } from "../../services/role.ts";
@@ -68,7 +69,10 @@ export async function examineHere(examination: Examination): Promise<Here> {
 	const { config, loops, demand } = examination;
 	const { base, localAddress, remoteAddress, settings, zimbra } = config;
 	const redo = loops.includes("redo");
-	if (redo) await demand(() => refuseBesideScriptOf2011(config));
+	if (redo) {
+		await demand(() => refuseBesideScriptOf2011(config));
+		await demand(() => refuseOtherBase(config));
+	}
 	const role = (await demand(() => readRole(base.role))) ?? unknownRole;
 	const mailboxd = await makeMailboxd({ run: makeRun(settings), config }).process();
 	await demand(() => {

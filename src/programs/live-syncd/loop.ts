@@ -3,6 +3,7 @@ import { describe, Refusal } from "../../errors.ts";
 import { runRedoLoop } from "../../loops/redo/redo-loop.ts";
 import type { Config } from "../../services/config.ts";
 import { type Logger, makeLogger } from "../../services/log/logger.ts";
+import { claimZimbra } from "../../services/one-base.ts";
 import type { PeerConfig } from "../../services/peer-config.ts";
 import { readPidFile, removePidFile, writePidFile } from "../../services/pid-file.ts";
 import { processesRunning } from "../../services/process-table.ts";
@@ -61,6 +62,7 @@ async function run(
 	log: Logger,
 	signal: AbortSignal,
 ): Promise<void> {
+	await using _claim = await claimZimbra(config);
 	if (name === "redo") return await runRedoLoop(config, log, signal);
 	const { runLdapLoop } = await import("../../loops/ldap/ldap-loop.ts");
 	await runLdapLoop(config, log, signal);

@@ -6,6 +6,7 @@ import { deadline } from "../../services/clock.ts";
 import type { Config } from "../../services/config.ts";
 import { isThere } from "../../services/files.ts";
 import type { Logger } from "../../services/log/logger.ts";
+import { refuseOtherBase } from "../../services/one-base.ts";
 
 /**
  * An LDAP loop that was killed in the middle of an exchange has left no LDAP directory where Zimbra
@@ -13,6 +14,8 @@ import type { Logger } from "../../services/log/logger.ts";
  * Throws where there is still none; what else is wrong with LDAP is told, and keeps nothing from its work.
  */
 export async function repairLdap(config: Config, log: Logger): Promise<void> {
+	// Its lock is another one than ours, and it may be exchanging LDAP just now.
+	await refuseOtherBase(config);
 	const { base, settings } = config;
 	const late = deadline(
 		settings.replay_timeout,

@@ -10,7 +10,7 @@ import {
 } from "../../loops/redo/replayer/look-back.ts";
 import { makeReplayer } from "../../loops/redo/replayer/loop.ts";
 import { replayerParts } from "../../loops/redo/replayer/parts.ts";
-import { hasReceived } from "../../loops/redo/replayer/position.ts";
+import { hasReceived, refuseBehindOtherBase } from "../../loops/redo/replayer/position.ts";
 import { now } from "../../services/clock.ts";
 import type { Config } from "../../services/config.ts";
 import { readIfThere, writeDurably } from "../../services/files.ts";
@@ -143,6 +143,7 @@ async function replayRest(config: Config, log: Logger): Promise<void> {
  */
 async function follows(config: Config): Promise<boolean> {
 	const { base } = config;
+	await refuseBehindOtherBase(config);
 	if ((await readIfThere(base.replayed)) === undefined) return false;
 	const { role, since } = await readRole(base.role);
 	// Without a record of its role it may be a mirror that has lost it.

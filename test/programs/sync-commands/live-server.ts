@@ -6,6 +6,9 @@ import { join } from "node:path";
 const project = join(import.meta.dirname, "../../..");
 const samples = join(project, "test/fixtures/redolog-samples/main");
 
+// What others can write is refused, and the umask of a developer may allow it.
+process.umask(0o022);
+
 export type Answer = { readonly code: number; readonly stdout: string; readonly stderr: string };
 
 /** A live server's directories with real redo logs, and `sync-commands` to ask, without ssh. */

@@ -19,6 +19,9 @@ export type ScriptedHost = AsyncDisposable & {
 	path(...below: string[]): string;
 };
 
+// What others can write is refused, and the umask of a developer may allow it.
+process.umask(0o022);
+
 const directories = ["bin", "log", "db/data", "store", "index", "data/ldap/state/run", "conf"];
 const ours = ["lock", "pid", "log", "status/slices", "status/failed"];
 
