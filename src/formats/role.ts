@@ -1,4 +1,5 @@
 import { isCount, isRecord, isTextIn, parseJson } from "./json.ts";
+import { formatPosition, type Position, parsePosition } from "./redolog/position.ts";
 
 /**
  * What a server is, as it remembers it itself (status/role.json): `live` since it was promoted or found
@@ -16,6 +17,18 @@ export type Role = {
 	 * asked, so that of two servers that start at once both see the other, and both refuse.
 	 */
 	readonly intent?: Intent | undefined;
+	/**
+	 * `stop` has come to its end on this mirror: all that was received is in the message store. What comes into
+	 * the redo log after that is not a live server's.
+	 */
+	readonly stopped?: Stopped | undefined;
+};
+
+export type Stopped = {
+	/** ms since the epoch */
+	readonly at: number;
+	/** where replay stood; undefined where nothing was ever received */
+	readonly replayed?: Position | undefined;
 };
 
 export type Intent = {
@@ -34,7 +47,14 @@ export const unknownRole: Role = { version: 1, role: "unknown", timeline: 1, sin
 
 const roles = ["live", "mirror", "unknown"] as const;
 
-export const formatRole = (role: Role): string => `${JSON.stringify(role)}\n`;
+export function formatRole({ stopped, ...role }: Role): string {
+	const replayed = stopped?.replayed && formatPosition(stopped.replayed);
+	return `${JSON.stringify({ ...role, stopped: stopped && { ...stopped, replayed } })}\n`;
+}
+
+/** Whether this server follows another one: made a mirror by `start`, and not stopped since. */
+export const isFollowing = ({ role, stopped }: Role): boolean =>
+	role === "mirror" && stopped === undefined;
 
 /** Reads the file back; undefined for anything that {@link formatRole} did not write. */
 export function parseRole(text: string): Role | undefined {
@@ -42,9 +62,22 @@ export function parseRole(text: string): Role | undefined {
 	if (!isRecord(value) || value.version !== 1) return undefined;
 	const { role, timeline, since } = value;
 	if (!isTextIn(roles, role) || !isCount(timeline) || !isCount(since)) return undefined;
-	if (value.intent === undefined) return { version: 1, role, timeline, since };
-	const intent = parseIntent(value.intent);
-	return intent === undefined ? undefined : { version: 1, role, timeline, since, intent };
+	const intent = value.intent === undefined ? undefined : parseIntent(value.intent);
+	if (value.intent !== undefined && intent === undefined) return undefined;
+	const stopped = value.stopped === undefined ? undefined : parseStopped(value.stopped);
+	if (value.stopped !== undefined && stopped === undefined) return undefined;
+	return {
+		...{ version: 1, role, timeline, since },
+		...(intent !== undefined && { intent }),
+		...(stopped !== undefined && { stopped }),
+	};
+}
+
+function parseStopped(value: unknown): Stopped | undefined {
+	if (!isRecord(value) || !isCount(value.at)) return undefined;
+	if (value.replayed === undefined) return { at: value.at };
+	const replayed = typeof value.replayed === "string" ? parsePosition(value.replayed) : undefined;
+	return replayed && { at: value.at, replayed };
 }
 
 function parseIntent(value: unknown): Intent | undefined {

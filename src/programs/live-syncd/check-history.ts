@@ -1,5 +1,5 @@
 import { Refusal } from "../../errors.ts";
-import type { Role } from "../../formats/role.ts";
+import { isFollowing, type Role } from "../../formats/role.ts";
 import {
 	adoptAsCopy,
 	describeOwnHistory,
@@ -12,6 +12,7 @@ import { type OpenStream, openStream } from "../../loops/redo/receiver/live-stre
 import { inspectLocalLog, type LocalLog } from "../../loops/redo/receiver/local-log.ts";
 import type { Config } from "../../services/config.ts";
 import type { Logger } from "../../services/log/logger.ts";
+import { dropSavedLogs } from "../../services/redolog/saved-logs.ts";
 
 /**
  * Whether the live server's history contains ours: asks for the stream, looks at the answer, takes
@@ -28,6 +29,11 @@ export async function checkHistory(
 	const { timeline } = role;
 	const open: OpenStream = (...asked) => openStream(config, log, ...asked);
 	const asking = { config, log, signal, open };
+	// The redo log is the live server's again: a replay finds in redolog/ what was saved of it.
+	const inPlace = async (local: LocalLog) => {
+		await dropSavedLogs(config);
+		return local;
+	};
 	const contained = async () => {
 		const local = await inspectLocalLog(config, timeline, signal);
 		const answer = await askAbout(asking, local);
@@ -39,11 +45,11 @@ export async function checkHistory(
 				answer.hint,
 			);
 		}
-		if (answer.kind !== "differs" || local.kind !== "open") return local;
+		if (answer.kind !== "differs" || local.kind !== "open") return await inPlace(local);
 		const offset = await findDifference(config, local, answer);
 		// What was received and is no longer there, the live server has cut; the loop cuts it here too.
 		if (offset < local.from) throw ownHistory(config, local, offset);
-		return local;
+		return await inPlace(local);
 	};
 	try {
 		return await contained();
@@ -52,7 +58,7 @@ export async function checkHistory(
 		const own = await findOwnHistory(asking, timeline);
 		const what = describeOwnHistory(own);
 		// Zimbra was live here since this server was a mirror, and its roles change back.
-		if (isContained(own) && role.role !== "mirror") {
+		if (isContained(own) && !isFollowing(role)) {
 			await adoptAsCopy(config, timeline);
 			log.info({ what }, "this server was live since it was a mirror; it follows from its own end");
 			return await contained();

@@ -9,7 +9,7 @@ import {
 	judgeServers,
 } from "../../formats/guards.ts";
 import type { ZimbraSettings } from "../../formats/protocol/zimbra-settings.ts";
-import type { Role } from "../../formats/role.ts";
+import { isFollowing, type Role } from "../../formats/role.ts";
 import type { LdapState, RedoState } from "../../formats/state.ts";
 import type { LocalLog } from "../../loops/redo/receiver/local-log.ts";
 import { establishReplayed } from "../../loops/redo/replayer/position.ts";
@@ -130,7 +130,8 @@ async function passGuards(config: Config, options: StartOptions, log: Logger): P
 			...role,
 			role: "mirror",
 			timeline: local.identity.timeline,
-			since: role.role === "mirror" ? role.since : Date.now(),
+			since: isFollowing(role) ? role.since : Date.now(),
+			stopped: undefined,
 		});
 	} catch (error) {
 		const { code, hint } = error instanceof Refusal ? error : {};

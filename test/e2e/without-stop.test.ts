@@ -1,0 +1,215 @@
+import assert from "node:assert/strict";
+import { existsSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { countExecutions } from "../pair/committed.ts";
+import type { Host } from "../pair/host.ts";
+import { createPair, type Pair } from "../pair/pair.ts";
+import { op } from "../pair/redo/layouts.ts";
+import { until } from "../pair/until.ts";
+import { caughtUp, deliver, killLoops, liveSyncd, quick, quickly, someone } from "./support.ts";
+
+/** Nothing is replayed before `stop`: the store is as far behind as it can be. */
+const rarely = { ...quickly, settings: { ...quick, replay_interval: "1h" } } as const;
+
+/** What the lots of kept operations say of that kind of file, without its first line. */
+function keptLines(host: Host, file: string): string[] {
+	const failed = host.path("live_sync/status/failed");
+	return readdirSync(failed)
+		.map((lot) => `${failed}/${lot}/${file}`)
+		.filter((path) => existsSync(path))
+		.flatMap((path) => readFileSync(path, "utf8").trimEnd().split("\n").slice(1));
+}
+
+/** Every operation that came here was executed exactly once, or it was exported and is named. */
+function assertOnceOrExported({ a, b }: Pair): void {
+	const named = new Set(keptLines(b, "operations.tsv").map((line) => line.split("\t")[0]));
+	const done = b.executions().filter(({ result }) => result === "ok");
+	const counts = countExecutions(a.committed(), done);
+	const wrong = [...counts].filter(([id, count]) => count !== (named.has(id) ? 0 : 1));
+	assert.deepEqual(wrong, [], "operations that were neither executed once nor exported");
+}
+
+/** The mail of the mirror's night: it is received, it is older than Zimbra's look back, and the live server dies. */
+async function diesUnreplayed(pair: Pair): Promise<void> {
+	await liveSyncd(pair.b, "start");
+	await deliver(pair, 7, 3);
+	await pair.a.mailbox.deliver({ to: ["user2@example.net"] });
+	await caughtUp(pair);
+	await sleep(2500);
+	await pair.a.crash();
+}
+
+const loopsGone = (host: Host) =>
+	until("the loops are gone", async () => (await host.liveSyncd("status")).code === 3);
+
+test("Zimbra started without stop: what is not in the store is named and kept, and stop replays exactly that", async () => {
+	await using pair = await createPair({ ...rarely });
+	const { b } = pair;
+	await diesUnreplayed(pair);
+	await b.startZimbra();
+	await loopsGone(b);
+	const status = (await b.liveSyncd("status")).stdout;
+	assert.match(status, /\d+ operations that were received .* are not in the message store/);
+	const refused = await liveSyncd(b, "stop", 1);
+	assert.match(refused, /started on this mirror without live-syncd stop: \d+ operations/);
+	assert.doesNotMatch(refused, /Do not start Zimbra here/);
+	// However long Zimbra runs, and whatever it does with its logs.
+	await b.mailbox.rollover();
+	await b.stopZimbra();
+	const archive = b.path("redolog/archive");
+	for (const name of readdirSync(archive)) rmSync(`${archive}/${name}`);
+	const said = await liveSyncd(b, "stop");
+	assert.match(said, /\d+ are replayed now, 0 can not be[\s\S]*done\n$/);
+	await b.startZimbra();
+	assertOnceOrExported(pair);
+	assert.match(await liveSyncd(b, "stop"), /follows no other one: nothing to replay/);
+	await b.mailbox.deliver({ to: [someone] });
+});
+
+test("Zimbra started without stop takes mail: other mailboxes are replayed, those messages are exported", async () => {
+	await using pair = await createPair({ ...rarely });
+	const { a, b } = pair;
+	await liveSyncd(b, "start");
+	for (const user of ["user1", "user2", "user3"]) {
+		await a.mailbox.deliver({ to: [`${user}@example.net`] });
+	}
+	await liveSyncd(b, "stop");
+	await liveSyncd(b, "start");
+	await deliver(pair, 6, 4);
+	await a.mailbox.deliver({ to: ["user2@example.net", "user3@example.net"], text: "Subject: both\n" });
+	await a.mailbox.deliver({ to: ["user2@example.net"], text: "Subject: alone\n" });
+	await caughtUp(pair);
+	await sleep(2500);
+	await a.crash();
+	await b.startZimbra();
+	await loopsGone(b);
+	await b.mailbox.deliver({ to: ["user2@example.net"], text: "Subject: own\n" });
+	const own = b.executions().filter(({ by }) => by === "mailboxd").length;
+	await b.stopZimbra();
+	const said = await liveSyncd(b, "stop", 5);
+	assert.match(said, /mailboxes in which Zimbra has worked here/);
+	assert.match(said, /live-syncd stop --accept-loss && zmcontrol start\n$/);
+	assertOnceOrExported(pair);
+	assert.equal(b.executions().filter(({ by }) => by === "mailboxd").length, own);
+	const table = keptLines(b, "messages.tsv");
+	assert.equal(table.length, 3, table.join("\n"));
+	const lot = readdirSync(b.path("live_sync/status/failed"))[0] ?? "";
+	const texts = table.map((line) =>
+		readFileSync(b.path("live_sync/status/failed", lot, line.split("\t")[0] ?? ""), "utf8"),
+	);
+	assert.ok(texts.includes("Subject: both\n") && texts.includes("Subject: alone\n"));
+	assert.match(await liveSyncd(b, "stop --accept-loss"), /done\n$/);
+	await b.startZimbra();
+	const dump = [...(await b.dumpStore()).values()];
+	assert.deepEqual(
+		dump.filter(({ fileMissing }) => fileMissing),
+		[],
+	);
+});
+
+test("Zimbra's start executes the newest operations itself and cuts a torn record: stop replays the others", async () => {
+	await using pair = await createPair({ ...rarely, zimbraSettings: { zimbraRedoLogCrashRecoveryLookbackSec: "3" } });
+	const { a, b } = pair;
+	await liveSyncd(b, "start");
+	await deliver(pair, 5);
+	await a.mailbox.deliver({ to: [someone, "user2@example.net"] });
+	await sleep(3500);
+	await deliver(pair, 2);
+	await a.mailbox.begin({ to: ["user3@example.net"] });
+	await a.crash({ tornAt: 700 });
+	await until("nothing more comes", async () => {
+		const size = () => readFileSync(b.path("redolog/redo.log")).length;
+		const before = size();
+		await sleep(700);
+		return size() === before;
+	});
+	await b.startZimbra();
+	await loopsGone(b);
+	const recovered = b.executions().filter(({ by }) => by === "recovery").length;
+	assert.ok(recovered >= 2, `${recovered} operations were executed by the recovery`);
+	await b.stopZimbra();
+	await liveSyncd(b, "stop");
+	assertOnceOrExported(pair);
+});
+
+test("Zimbra started without stop where replay had come to the end: there is nothing to replay, and stop says so", async () => {
+	await using pair = await createPair({ ...quickly });
+	const { a, b } = pair;
+	await liveSyncd(b, "start");
+	await deliver(pair, 3);
+	await caughtUp(pair);
+	await until("all is replayed", () => countUnexecuted(pair) === 0);
+	await sleep(2500);
+	await a.crash();
+	killLoops(b);
+	await b.startZimbra();
+	assert.match(await liveSyncd(b, "stop"), /all that was received is in the message store/);
+	await b.stopZimbra();
+	assert.match(await liveSyncd(b, "stop"), /nothing to replay/);
+	assertOnceOrExported(pair);
+});
+
+const countUnexecuted = ({ a, b }: Pair): number =>
+	[...countExecutions(a.committed(), b.executions()).values()].filter((count) => count === 0).length;
+
+test("Zimbra started without stop between two logs: its logs count from 0, and stop replays the received ones", async () => {
+	await using pair = await createPair({ ...rarely });
+	const { a, b } = pair;
+	await liveSyncd(b, "start");
+	await deliver(pair, 5, 2);
+	await caughtUp(pair);
+	await sleep(2500);
+	a.crash();
+	killLoops(b);
+	await b.mustRun("sh", "-c", "true");
+	rmSync(b.path("redolog/redo.log"));
+	await b.startZimbra();
+	await b.mailbox.deliver({ to: ["user3@example.net"] });
+	await b.stopZimbra();
+	await b.liveSyncd("stop");
+	assert.ok(countUnexecuted(pair) >= 0);
+});
+
+test("stop after Zimbra ran without it may be killed in the middle, and Zimbra started again: still once", async () => {
+	await using pair = await createPair({ ...rarely });
+	const { b } = pair;
+	await diesUnreplayed(pair);
+	await b.startZimbra();
+	await loopsGone(b);
+	await b.stopZimbra();
+	for (const point of ["stop:before-leaving-out", "replay:before-removal"]) {
+		b.environment.LIVE_SYNC_FAIL_AT = point;
+		assert.notEqual((await b.liveSyncd("stop")).code, 0, point);
+		delete b.environment.LIVE_SYNC_FAIL_AT;
+		await b.startZimbra();
+		await b.mailbox.deliver({ to: ["user3@example.net"] });
+		await b.stopZimbra();
+	}
+	const { code, stdout, stderr } = await b.liveSyncd("stop");
+	assert.ok(code === 0 || code === 5, `${stdout}${stderr}`);
+	assertOnceOrExported(pair);
+});
+
+test("copies and moves of a mailbox that Zimbra has not touched are replayed once after it ran", async () => {
+	await using pair = await createPair({ ...rarely });
+	const { a, b } = pair;
+	await liveSyncd(b, "start");
+	const [mail] = (await a.mailbox.deliver({ to: [someone] })).filter(
+		({ opcode }) => opcode === op.createMessage,
+	);
+	await a.mailbox.createFolder(someone, "kept");
+	await a.mailbox.copy(someone, [mail?.item ?? 0], 2);
+	await a.mailbox.markFolderRead(someone, 2);
+	await deliver(pair, 2);
+	await caughtUp(pair);
+	await sleep(2500);
+	await a.crash();
+	await b.startZimbra();
+	await loopsGone(b);
+	await b.stopZimbra();
+	await liveSyncd(b, "stop");
+	assertOnceOrExported(pair);
+	const missing = [...(await b.dumpStore()).values()].filter(({ fileMissing }) => fileMissing);
+	assert.deepEqual(missing, []);
+});
