@@ -45,7 +45,10 @@ export function judgeLiveEnd(facts: LiveEndFacts): LiveEnd {
 	const end = formatPosition(live.position);
 	const heard = `when the live server was last heard of, at ${moment(heardAt.wall)}, its redo log ended at ${end}`;
 	if (here !== undefined && holdsAll(here, closed, live.position)) {
-		return { text: `All that is known of the live server's redo log is here: ${heard}`, loss: false };
+		return {
+			text: `All that is known of the live server's redo log is here: ${heard}`,
+			loss: false,
+		};
 	}
 	const missing = bytesMissing(here, closed, live.position);
 	const amount = missing === undefined ? "a part, of unknown size," : `${missing} bytes`;

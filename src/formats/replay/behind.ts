@@ -100,8 +100,7 @@ export async function sortUnreplayed(
 		// The account has another mailbox here, made by Zimbra for its first mail.
 		if (accountId !== undefined && behind.accounts.has(accountId)) unsafe.add(mailboxId);
 	}
-	const isOvertaken = ({ mailboxId }: CommittedOperation) =>
-		!behind.whole || unsafe.has(mailboxId);
+	const isOvertaken = ({ mailboxId }: CommittedOperation) => !behind.whole || unsafe.has(mailboxId);
 	return {
 		recovered,
 		open: left.filter((operation) => !isOvertaken(operation)),
@@ -127,9 +126,9 @@ export type CutQuestion = {
  * its own: asked only where the bytes up to `upTo` are not those that were received. Undefined where no
  * such place is found: then something else has changed them.
  *
- * An own change record bears a transaction that begins with the second in which Zimbra was started here. A
- * commit or abort record may be of either server: it is of this one where it ends a transaction a second
- * time, or where its time is nearer to Zimbra's start here than to the last bytes that were received.
+ * An own change record bears a transaction that begins with the second in which Zimbra was started here,
+ * and records behind `upTo` tell that second. Of any other record the time decides: it is an own one where it
+ * ends a transaction again, or where its time is nearer to Zimbra's start here than to the last flush.
  */
 export function findCut(question: CutQuestion): Position | undefined {
 	const { log, from, upTo, later, flushedAt } = question;
@@ -157,7 +156,7 @@ export function findCut(question: CutQuestion): Position | undefined {
 		const id = formatTransaction(record.transaction);
 		const again = ended.has(id) && record.timestamp >= flushedAt - doubtMs;
 		const own =
-			record.kind === "change"
+			record.kind === "change" && starts.size > 0
 				? starts.has(record.transaction.time)
 				: record.kind === "checkpoint" || again || isLate(record.timestamp);
 		if (own) return { sequence, offset: record.offset };

@@ -5,6 +5,7 @@ import { DigestChain } from "../../formats/redolog/digest-chain.ts";
 import { headerSize } from "../../formats/redolog/header.ts";
 import { currentLogName } from "../../formats/redolog/log-name.ts";
 import { formatPosition, type Position } from "../../formats/redolog/position.ts";
+import { LogWalk } from "../../formats/redolog/walker.ts";
 import {
 	type BehindPart,
 	findCut,
@@ -13,7 +14,6 @@ import {
 	type Unreplayed,
 	withoutReplayOf,
 } from "../../formats/replay/behind.ts";
-import { LogWalk } from "../../formats/redolog/walker.ts";
 import type { ReplayedPosition } from "../../formats/replay/replayed-position.ts";
 import type { ReplayLog } from "../../formats/replay/scan.ts";
 import type { Config } from "../../services/config.ts";
@@ -108,7 +108,10 @@ async function exportOvertaken(
 	if (overtaken.length === 0) return undefined;
 	const ids = new Set(overtaken.map(({ id }) => id));
 	// Of the same operations the same lot: what a crash has left of it is replaced.
-	const mark = createHash("sha256").update([...ids].join()).digest("hex").slice(0, 8);
+	const mark = createHash("sha256")
+		.update([...ids].join())
+		.digest("hex")
+		.slice(0, 8);
 	await using range = await openSavedLogs(config, saved, from);
 	const lot = await keep(config, {
 		kind: "exported",
@@ -209,7 +212,12 @@ function asReplayLog(
 }
 
 /** One sentence for a person: what is not in the message store. Undefined where nothing is missing there. */
-export function describeUnreplayed({ from, to, open: left, overtaken }: FoundUnreplayed): string | undefined {
+export function describeUnreplayed({
+	from,
+	to,
+	open: left,
+	overtaken,
+}: FoundUnreplayed): string | undefined {
 	const count = left.length + overtaken.length;
 	if (count === 0) return undefined;
 	const start = formatPosition({ sequence: from.log.sequence, offset: from.offset });

@@ -102,7 +102,8 @@ async function bringUpToDate(config: Config, log: Logger): Promise<string[]> {
 	const isMirror = role.role === "mirror" || (role.since === 0 && (await hasReceived(config)));
 	if (!isMirror || (role.stopped !== undefined && ran !== "not")) {
 		const since = role.stopped && new Date(role.stopped.at).toISOString();
-		const why = since === undefined ? "" : `Zimbra was started here after live-syncd stop, ${since}: `;
+		const why =
+			since === undefined ? "" : `Zimbra was started here after live-syncd stop, ${since}: `;
 		process.stdout.write(
 			`${why}${since === undefined ? "This" : "this"} server follows no other one: nothing to replay\n`,
 		);
