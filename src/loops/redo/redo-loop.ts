@@ -5,6 +5,7 @@ import type { Config } from "../../services/config.ts";
 import { isThere } from "../../services/files.ts";
 import type { Logger } from "../../services/log/logger.ts";
 import { publish } from "../../services/publish.ts";
+import { dropSavedLogs } from "../../services/redolog/saved-logs.ts";
 import { readRole } from "../../services/role.ts";
 import { keepTrying } from "../keep-trying.ts";
 import { regularly } from "../regularly.ts";
@@ -161,6 +162,7 @@ async function keepUnreplayed(
 		const found = await findUnreplayed(config);
 		const what = found && describeUnreplayed(found);
 		if (what !== undefined) status.problems.report("unreplayed", notReplayed(config, what));
+		else await dropSavedLogs(config);
 	} catch (problem) {
 		log.error({ reason: describe(problem) }, "what is not in the message store could not be kept");
 	}
