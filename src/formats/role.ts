@@ -1,5 +1,6 @@
 import { isAddress } from "./address.ts";
 import { isCount, isRecord, isTextIn, parseJson } from "./json.ts";
+import { formatPosition, type Position, parsePosition } from "./redolog/position.ts";
 
 /**
  * What a server is, as it remembers it itself (status/role.json): `live` since it was promoted or found
@@ -19,6 +20,18 @@ export type Role = {
 	readonly intent?: Intent | undefined;
 	/** this server's own address as the last `start` found it, for when the machine's addresses tell nothing */
 	readonly local?: string | undefined;
+	/**
+	 * `stop` has come to its end on this mirror: all that was received is in the message store. What comes into
+	 * the redo log after that is not a live server's.
+	 */
+	readonly stopped?: Stopped | undefined;
+};
+
+export type Stopped = {
+	/** ms since the epoch */
+	readonly at: number;
+	/** where replay stood; undefined where nothing was ever received */
+	readonly replayed?: Position | undefined;
 };
 
 export type Intent = {
@@ -37,7 +50,14 @@ export const unknownRole: Role = { version: 1, role: "unknown", timeline: 1, sin
 
 const roles = ["live", "mirror", "unknown"] as const;
 
-export const formatRole = (role: Role): string => `${JSON.stringify(role)}\n`;
+export function formatRole({ stopped, ...role }: Role): string {
+	const replayed = stopped?.replayed && formatPosition(stopped.replayed);
+	return `${JSON.stringify({ ...role, stopped: stopped && { ...stopped, replayed } })}\n`;
+}
+
+/** Whether this server follows another one: made a mirror by `start`, and not stopped since. */
+export const isFollowing = ({ role, stopped }: Role): boolean =>
+	role === "mirror" && stopped === undefined;
 
 /** Reads the file back; undefined for anything that {@link formatRole} did not write. */
 export function parseRole(text: string): Role | undefined {
@@ -45,11 +65,24 @@ export function parseRole(text: string): Role | undefined {
 	if (!isRecord(value) || value.version !== 1) return undefined;
 	const { role, timeline, since } = value;
 	if (!isTextIn(roles, role) || !isCount(timeline) || !isCount(since)) return undefined;
+	const intent = value.intent === undefined ? undefined : parseIntent(value.intent);
+	if (value.intent !== undefined && intent === undefined) return undefined;
+	const stopped = value.stopped === undefined ? undefined : parseStopped(value.stopped);
+	if (value.stopped !== undefined && stopped === undefined) return undefined;
 	const local = typeof value.local === "string" && isAddress(value.local) ? value.local : undefined;
-	const known: Role = { version: 1, role, timeline, since, ...(local && { local }) };
-	if (value.intent === undefined) return known;
-	const intent = parseIntent(value.intent);
-	return intent && { ...known, intent };
+	return {
+		...{ version: 1, role, timeline, since },
+		...(local !== undefined && { local }),
+		...(intent !== undefined && { intent }),
+		...(stopped !== undefined && { stopped }),
+	};
+}
+
+function parseStopped(value: unknown): Stopped | undefined {
+	if (!isRecord(value) || !isCount(value.at)) return undefined;
+	if (value.replayed === undefined) return { at: value.at };
+	const replayed = typeof value.replayed === "string" ? parsePosition(value.replayed) : undefined;
+	return replayed && { at: value.at, replayed };
 }
 
 function parseIntent(value: unknown): Intent | undefined {

@@ -24,6 +24,8 @@ export function basePaths(base: string) {
 		replayRun: join(base, "status/replay-run.json"),
 		slices: join(base, "status/slices"),
 		failed: join(base, "status/failed"),
+		/** received and not replayed when Zimbra was started here without `stop` */
+		unreplayed: join(base, "status/unreplayed"),
 		aside: join(base, "status/aside"),
 		/** on the live side: what each mirror has replayed, for retention */
 		mirrors: join(base, "status/mirrors"),

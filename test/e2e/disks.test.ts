@@ -78,6 +78,30 @@ test("a disk that is all but full: start refuses, names the directory and what a
 	await liveSyncd(b, "kill");
 });
 
+test("stop tells how far the live log lies beyond what a full disk let in, and is not done", async (t) => {
+	if (!canMountSmallDisk()) return t.skip("no tmpfs can be mounted in a namespace here");
+	await using pair = await createPair({ ...quickly, settings: { ...quick, disk_floor: "0" } });
+	const { a, b } = pair;
+	await using disk = await SmallDisk.mount(b, "redolog", "300k");
+	await liveSyncd(b, "start");
+	await deliver(pair, 3);
+	await caughtUp(pair, disk.path);
+	await a.mailbox.deliver({ to: ["user1@example.net"], size: 3_000_000 });
+	const { sequence, offset } = await a.mailbox.position();
+	await until("its end was heard of", async () => {
+		const live = (await redoState(b))?.live?.position;
+		return live?.sequence === sequence && live.offset === offset;
+	});
+	await a.crash();
+	const said = await liveSyncd(b, "stop", 5);
+	assert.match(
+		said,
+		new RegExp(`\\d{7} bytes never came here: .* its redo log ended at ${sequence}:${offset}`),
+	);
+	assert.match(said, /live-syncd stop --accept-loss && zmcontrol start\n$/);
+	assert.match(await liveSyncd(b, "stop --accept-loss"), /^done$/m);
+});
+
 test("stop with a full disk names the file and what to do; with room again, it replays everything", async (t) => {
 	if (!canMountSmallDisk()) return t.skip("no tmpfs can be mounted in a namespace here");
 	await using pair = await createPair({ ...quickly, settings: { ...quick, disk_floor: "0" } });

@@ -175,7 +175,7 @@ test("a start that was cut short before anything was received, then Zimbra ran h
 	assert.notEqual((await b.liveSyncd("start")).code, 0);
 	delete b.environment.LIVE_SYNC_FAIL_AT;
 	assert.ok(existsSync(position));
-	assert.match(await liveSyncd(b, "stop"), /nothing to replay/);
+	assert.match(await liveSyncd(b, "stop", 5), /nothing to replay/);
 	b.environment.LIVE_SYNC_FAIL_AT = "start:before-loops";
 	assert.notEqual((await b.liveSyncd("start")).code, 0);
 	delete b.environment.LIVE_SYNC_FAIL_AT;
@@ -204,7 +204,7 @@ test("a start that was cut short before anything was received, then Zimbra ran h
 	);
 });
 
-test("stop after Zimbra ran on the mirror without it is refused: its own operations are not executed again", async () => {
+test("stop after Zimbra ran on the mirror without it: its own operations are not executed again", async () => {
 	await using pair = await createPair({ ...quickly });
 	const { b } = pair;
 	await liveSyncd(b, "start");
@@ -213,8 +213,48 @@ test("stop after Zimbra ran on the mirror without it is refused: its own operati
 	killLoops(b);
 	await b.startZimbra();
 	await b.mailbox.deliver({ to: [someone] });
+	const own = b.executions().filter(({ by }) => by === "mailboxd");
 	await b.stopZimbra();
-	const before = b.executions().length;
-	assert.match(await liveSyncd(b, "stop", 1), /Zimbra was started here.*\[log-altered\]/s);
-	assert.equal(b.executions().length, before);
+	const { stdout, stderr } = await b.liveSyncd("stop");
+	assert.match(stdout, /Zimbra was started here without live-syncd stop/, stderr);
+	for (const { transaction } of own) {
+		const again = b.executions().filter((each) => each.transaction === transaction);
+		assert.equal(again.length, 1, transaction);
+	}
+});
+
+test("stop remembers that this was a mirror until Zimbra runs here: a second one looks once more", async () => {
+	await using pair = await createPair({ ...quickly });
+	const { a, b } = pair;
+	await liveSyncd(b, "start");
+	await deliver(pair, 3);
+	await caughtUp(pair);
+	assert.match(await liveSyncd(b, "stop"), /Replayed [1-9]\d* operations.*done\n$/s);
+	const role = () => JSON.parse(readFileSync(b.path("live_sync/status/role.json"), "utf8"));
+	assert.equal(role().role, "mirror");
+	assert.match(role().stopped.replayed, /^\d+:\d+$/);
+	const again = await liveSyncd(b, "stop");
+	assert.match(
+		again,
+		/Replayed 0 operations, up to .*All that is known of the live server's redo log is here.*done\n$/s,
+	);
+	assert.doesNotMatch(again, /follows no other one/);
+	await a.stopZimbra();
+	await b.startZimbra();
+	assert.match(await liveSyncd(b, "stop"), /follows no other one: nothing to replay\ndone\n$/);
+	assert.equal(role().role, "unknown");
+});
+
+test("stop on a mirror that has heard nothing of the live server is not done, until the loss is accepted", async () => {
+	await using pair = await createPair({ ...quickly });
+	const { b } = pair;
+	b.environment.LIVE_SYNC_FAIL_AT = "start:before-loops";
+	await b.liveSyncd("start");
+	delete b.environment.LIVE_SYNC_FAIL_AT;
+	await deliver(pair, 6);
+	const said = await liveSyncd(b, "stop", 5);
+	assert.match(said, /Nothing was received from the live server/);
+	assert.match(said, /nothing was heard of it in this server's life as a mirror, since 20/);
+	assert.match(said, /live-syncd stop --accept-loss && zmcontrol start\n$/);
+	assert.match(await liveSyncd(b, "stop --accept-loss"), /^done$/m);
 });

@@ -7,6 +7,7 @@ import { currentLogName } from "../../formats/redolog/log-name.ts";
 import { formatPosition, type LogIdentity } from "../../formats/redolog/position.ts";
 import { LogWalk } from "../../formats/redolog/walker.ts";
 import { startAt } from "../../formats/replay/replayed-position.ts";
+import { isFollowing } from "../../formats/role.ts";
 import type { Config } from "../../services/config.ts";
 import { failPoint } from "../../services/fail-point.ts";
 import {
@@ -249,8 +250,8 @@ async function writeRecord(
  * come so far; what is known of a server that has been live since is of an earlier life.
  */
 async function writePosition(config: Config, { identity, offset }: OwnHistory): Promise<void> {
-	const { role } = await readRole(config.base.role);
-	const known = role === "mirror" ? await readReplayed(config).catch(() => undefined) : undefined;
+	const follows = isFollowing(await readRole(config.base.role));
+	const known = follows ? await readReplayed(config).catch(() => undefined) : undefined;
 	const behind =
 		known !== undefined &&
 		(known.log.sequence < identity.sequence ||

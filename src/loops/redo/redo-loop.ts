@@ -1,10 +1,11 @@
 import { once } from "node:events";
-import { Refusal } from "../../errors.ts";
+import { describe, Refusal } from "../../errors.ts";
 import type { LogPosition } from "../../formats/protocol/messages.ts";
 import { isThere } from "../../services/files.ts";
 import type { Logger } from "../../services/log/logger.ts";
 import type { PeerConfig } from "../../services/peer-config.ts";
 import { publish } from "../../services/publish.ts";
+import { dropSavedLogs } from "../../services/redolog/saved-logs.ts";
 import { readRole } from "../../services/role.ts";
 import { keepTrying } from "../keep-trying.ts";
 import { regularly } from "../regularly.ts";
@@ -18,6 +19,7 @@ import { establishReplayed } from "./replayer/position.ts";
 import type { Replayer } from "./replayer/replayer.ts";
 import { keepRetention } from "./retention.ts";
 import { SettledPosition } from "./settled.ts";
+import { describeUnreplayed, findUnreplayed, notReplayed } from "./unreplayed.ts";
 import { watchCoverage } from "./watch-coverage.ts";
 import { watchLag } from "./watch-lag.ts";
 import { watchRoom } from "./watch-room.ts";
@@ -27,6 +29,9 @@ const lookForStopMs = 250;
 
 /** Refusals after which this mirror must not write another byte by itself. */
 const withdrawals = new Set(["divergence", "log-altered", "mailboxd-up", "no-initial-copy"]);
+
+/** Refusals that tell of a mailboxd which has been started here. */
+const startedHere = new Set(["log-altered", "mailboxd-up"]);
 
 /**
  * The redo loop of the mirror: receives the redo log as it is written and replays it, until the
@@ -95,6 +100,9 @@ export async function runRedoLoop(
 		await Promise.all(tasks);
 	} catch (error) {
 		status.problems.report("loop", error, true);
+		ended.abort();
+		await Promise.allSettled(tasks);
+		await keepUnreplayed(config, error, status, log);
 		throw error;
 	} finally {
 		ended.abort();
@@ -139,5 +147,23 @@ async function keepReplaying(
 		if (!(error instanceof Refusal) || withdrawals.has(error.code)) throw error;
 		status.problems.report("replay", error, true);
 		await once(signal, "abort");
+	}
+}
+
+/** Zimbra was started here: what it will not find in its store is kept at once, and told. */
+async function keepUnreplayed(
+	config: Config,
+	error: unknown,
+	status: RedoStatus,
+	log: Logger,
+): Promise<void> {
+	if (!(error instanceof Refusal) || !startedHere.has(error.code)) return;
+	try {
+		const found = await findUnreplayed(config);
+		const what = found && describeUnreplayed(found);
+		if (what !== undefined) status.problems.report("unreplayed", notReplayed(config, what));
+		else await dropSavedLogs(config);
+	} catch (problem) {
+		log.error({ reason: describe(problem) }, "what is not in the message store could not be kept");
 	}
 }

@@ -11,7 +11,7 @@ import {
 	judgeServers,
 } from "../../formats/guards.ts";
 import type { ZimbraSettings } from "../../formats/protocol/zimbra-settings.ts";
-import { type Role, unknownRole } from "../../formats/role.ts";
+import { isFollowing, type Role, unknownRole } from "../../formats/role.ts";
 import type { LocalLog } from "../../loops/redo/receiver/local-log.ts";
 import { findReplayed } from "../../loops/redo/replayer/position.ts";
 import { deadline } from "../../services/clock.ts";
@@ -91,7 +91,7 @@ export async function examineHere(examination: Examination): Promise<Here> {
 		await examineRedolog(examination);
 	}
 	// Else it depends on what the live server has: check-history.ts.
-	if (redo && role.role === "mirror") await demand(() => findReplayed(config, role.timeline));
+	if (redo && isFollowing(role)) await demand(() => findReplayed(config, role.timeline));
 	if (loops.includes("ldap") && (await isThere(dirname(zimbra.ldap)))) {
 		await demand(() => examineLdapPlaces(config));
 	}
@@ -139,7 +139,7 @@ export async function examineThere(
 	const either = AbortSignal.any([examination.signal, compared]);
 	const local = await demand(async () => {
 		const found = await checkHistory(config, role, ownHistory, log, either);
-		if (ownHistory === "look" && found !== undefined && role.role !== "mirror") {
+		if (ownHistory === "look" && found !== undefined && !isFollowing(role)) {
 			await findReplayed(config, found.identity.timeline);
 		}
 		return found;

@@ -52,9 +52,10 @@ export async function runProgram(argv: readonly string[]): Promise<number> {
 	program
 		.command("stop")
 		.description("end the loops and replay all that was received: ready for zmcontrol start")
-		.action(async () => {
+		.option("--accept-loss", "exit code 0 also where something is known to be missing here")
+		.action(async (options: { acceptLoss?: boolean }) => {
 			const { stop } = await import("./stop.ts");
-			code = await stop(await config());
+			code = await stop(await config(), options);
 		});
 	program
 		.command("status")

@@ -1,6 +1,7 @@
 import { rm } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe, hintOf, Refusal } from "../../errors.ts";
+import { isFollowing } from "../../formats/role.ts";
 import type { LdapState, RedoState } from "../../formats/state.ts";
 import type { LocalLog } from "../../loops/redo/receiver/local-log.ts";
 import { establishReplayed } from "../../loops/redo/replayer/position.ts";
@@ -143,8 +144,8 @@ async function passGuards(
 		const { timeline } = local.identity;
 		await establishReplayed(config, timeline);
 		const role = await readRole(base.role);
-		const since = role.role === "mirror" ? role.since : Date.now();
-		const known = { ...role, local: config.localAddress };
+		const since = isFollowing(role) ? role.since : Date.now();
+		const known = { ...role, local: config.localAddress, stopped: undefined };
 		await writeRole(base.role, { ...known, role: "mirror", timeline, since });
 	} catch (error) {
 		const code = error instanceof Refusal ? error.code : undefined;

@@ -1,5 +1,4 @@
 import { describe, hasCode } from "../../errors.ts";
-import { isCount, isRecord, parseJson } from "../../formats/json.ts";
 import { type MirrorFacts, reportMirrors } from "../../formats/mirror-report.ts";
 import { parseRole, unknownRole } from "../../formats/role.ts";
 import type { LdapState, RedoState } from "../../formats/state.ts";
@@ -81,13 +80,7 @@ async function lookAtServer(config: Config): Promise<ServerFacts | undefined> {
 	const text = await readIfThere(config.base.role);
 	const record = text === undefined ? unknownRole : parseRole(text);
 	if (record === undefined) return undefined;
-	const { role, since } = record;
+	const { role, since, stopped } = record;
 	const mailboxd = await makeMailboxd({ run: makeRun(config.settings), config }).process();
-	return { role, since, stoppedAt: stoppedAt(text), mailboxd: mailboxd?.pid };
-}
-
-function stoppedAt(text: string | undefined): number | undefined {
-	const record = parseJson(text ?? "");
-	const stopped = isRecord(record) && isRecord(record.stopped) ? record.stopped : undefined;
-	return isCount(stopped?.at) ? stopped.at : undefined;
+	return { role, since, stoppedAt: stopped?.at, mailboxd: mailboxd?.pid };
 }

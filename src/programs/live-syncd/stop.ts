@@ -1,8 +1,13 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe, Refusal } from "../../errors.ts";
+import { judgeLiveEnd } from "../../formats/live-end.ts";
 import { comparePositions, formatPosition, type Position } from "../../formats/redolog/position.ts";
+import { parseReplayedPosition } from "../../formats/replay/replayed-position.ts";
+import { isFollowing, type Role } from "../../formats/role.ts";
 import type { LdapState, RedoState, ReplayState } from "../../formats/state.ts";
-import { refuseForeignLog } from "../../loops/redo/receiver/local-log.ts";
+import type { Exported } from "../../loops/redo/export-messages.ts";
+import { foreignLog } from "../../loops/redo/receiver/local-log.ts";
+import { listKept } from "../../loops/redo/replayer/kept-operations.ts";
 import {
 	lookbackEndsAt,
 	readLookBack,
@@ -10,7 +15,17 @@ import {
 } from "../../loops/redo/replayer/look-back.ts";
 import { makeReplayer } from "../../loops/redo/replayer/loop.ts";
 import { replayerParts } from "../../loops/redo/replayer/parts.ts";
-import { hasReceived, refuseBehindOtherBase } from "../../loops/redo/replayer/position.ts";
+import {
+	hasReceived,
+	readReplayed,
+	refuseBehindOtherBase,
+} from "../../loops/redo/replayer/position.ts";
+import {
+	describeUnreplayed,
+	findUnreplayed,
+	notReplayed,
+	prepareUnreplayed,
+} from "../../loops/redo/unreplayed.ts";
 import { now } from "../../services/clock.ts";
 import type { Config } from "../../services/config.ts";
 import { readIfThere, writeDurably } from "../../services/files.ts";
@@ -18,8 +33,12 @@ import { endRound } from "../../services/ldap/round-processes.ts";
 import { type Logger, makeLogger } from "../../services/log/logger.ts";
 import { readPidFile } from "../../services/pid-file.ts";
 import { publish, readPublished } from "../../services/publish.ts";
+import { findLog } from "../../services/redolog/open-log.ts";
+import { readProvenance } from "../../services/redolog/provenance.ts";
+import { dropSavedLogs } from "../../services/redolog/saved-logs.ts";
 import { readRole, writeRole } from "../../services/role.ts";
 import { makeRun } from "../../services/run.ts";
+import { makeMailboxd } from "../../services/zimbra/mailboxd.ts";
 import { clearStopFile, findLoops } from "./loop.ts";
 import { Patience } from "./patience.ts";
 import { repairLdap, useWaitingCopy } from "./repair-ldap.ts";
@@ -32,26 +51,106 @@ const publishedMs = 5000;
 const tellOfLdapMs = 1000;
 
 /**
+ * The exit code of a `stop` that has done all it can do, where something is missing in the message store:
+ * `stop && zmcontrol start` ends there, and a person decides. With --accept-loss it is 0.
+ */
+const lossCode = 5;
+
+export type StopOptions = { readonly acceptLoss?: boolean };
+
+/**
  * `live-syncd stop`: ends the loops, replays all that was received, and leaves the server ready for
  * `zmcontrol start`. Needs nothing of the live server.
  */
-export async function stop(config: Config): Promise<number> {
+export async function stop(config: Config, options: StopOptions = {}): Promise<number> {
 	await makeDirectories(config);
 	const log = (await makeLogger(config.base.log, config.settings)).child({ program: "stop" });
 	await using _turn = await takeTurn(config, "stop", patienceMs(config), log);
 	try {
 		await endLoops(config, log);
-		await replayRest(config, log);
+		const losses = await bringUpToDate(config, log);
+		if (losses.length === 0) {
+			process.stdout.write("done\n");
+			return 0;
+		}
+		return tellLosses(losses, options);
 	} catch (error) {
-		process.stderr.write(
-			"live-syncd: not all that was received is in the message store yet. Do not start Zimbra here before live-syncd stop has ended with done: what is left could not be replayed any more\n",
-		);
+		// Where Zimbra runs already, nobody is to be told not to start it.
+		if (!(error instanceof Refusal && error.code === "mailboxd-up")) {
+			process.stderr.write(
+				"live-syncd: not all that was received is in the message store yet. Do not start Zimbra here before live-syncd stop has ended with done: what is left could not be replayed any more\n",
+			);
+		}
 		throw error;
 	}
-	await release(config);
-	await waitForLookback(config);
-	process.stdout.write("done\n");
-	return 0;
+}
+
+function tellLosses(losses: readonly string[], { acceptLoss }: StopOptions): number {
+	for (const loss of losses) process.stderr.write(`live-syncd: ${loss}\n`);
+	if (acceptLoss === true) {
+		process.stdout.write("done\n");
+		return 0;
+	}
+	process.stderr.write(
+		`live-syncd: not done (exit code ${lossCode}): all that could be replayed is in the message store, but something is missing, as told above. docs/runbooks.md, failover, tells how to get it. To go on without it: live-syncd stop --accept-loss && zmcontrol start\n`,
+	);
+	return lossCode;
+}
+
+/** Everything that was received comes into the message store. Gives what is missing there all the same. */
+async function bringUpToDate(config: Config, log: Logger): Promise<string[]> {
+	const { base } = config;
+	await refuseBehindOtherBase(config);
+	const role = await readRole(base.role);
+	const ran = await whetherZimbraRan(config);
+	// Without a record of its role it may be a mirror that has lost it.
+	const isMirror = role.role === "mirror" || (role.since === 0 && (await hasReceived(config)));
+	if (!isMirror || (role.stopped !== undefined && ran !== "not")) {
+		const since = role.stopped && new Date(role.stopped.at).toISOString();
+		const why =
+			since === undefined ? "" : `Zimbra was started here after live-syncd stop, ${since}: `;
+		process.stdout.write(
+			`${why}${since === undefined ? "This" : "this"} server follows no other one: nothing to replay\n`,
+		);
+		await endRole(config);
+		return [];
+	}
+	const received = await hasReceivedAsMirror(config, role);
+	if (!received) {
+		process.stdout.write("Nothing was received from the live server: nothing to replay\n");
+	}
+	if (ran === "not") {
+		// Of an earlier start of Zimbra that has left no trace: what is in redolog/ is all there.
+		await dropSavedLogs(config);
+		if (received) await replayRest(config, log);
+		const losses = await lossesOf(config, role);
+		await release(config);
+		await waitForLookback(config);
+		return losses;
+	}
+	const exported: string[] = [];
+	if (received && ran === "runs") await refuseWhereMailIsLeft(config, log);
+	if (received && ran === "ran") exported.push(...(await replayBehindZimbra(config, log)));
+	const losses = await lossesOf(config, role);
+	await endRole(config);
+	return [...exported, ...losses];
+}
+
+/** Whether Zimbra has been started here since this server received something. */
+async function whetherZimbraRan(config: Config): Promise<"not" | "ran" | "runs"> {
+	const mailboxd = makeMailboxd({ run: makeRun(config.settings), config });
+	if ((await mailboxd.process()) !== undefined) return "runs";
+	return (await foreignLog(config)) === undefined ? "not" : "ran";
+}
+
+/**
+ * Whether there may be something to replay. Throws a Refusal (position-lost) where that cannot be told, and
+ * where something was received but nobody knows how far it was replayed.
+ */
+async function hasReceivedAsMirror(config: Config, role: Role): Promise<boolean> {
+	if (!(await hasReceived(config))) return false;
+	if (isFollowing(role)) await readReplayed(config);
+	return (await readIfThere(config.base.replayed)) !== undefined;
 }
 
 async function endLoops(config: Config, log: Logger): Promise<void> {
@@ -97,13 +196,6 @@ async function waitForLdap(config: Config, patience: Patience): Promise<void> {
 
 /** Everything that was received is replayed, the open redo.log included. */
 async function replayRest(config: Config, log: Logger): Promise<void> {
-	const { base } = config;
-	if (!(await follows(config))) {
-		process.stdout.write("This server follows no other one: nothing to replay\n");
-		return;
-	}
-	// What Zimbra has executed here itself must not be executed again.
-	await refuseForeignLog(config);
 	let replay: ReplayState | undefined;
 	const replayer = makeReplayer({
 		...replayerParts(config, log),
@@ -130,31 +222,99 @@ async function replayRest(config: Config, log: Logger): Promise<void> {
 	await tellStatus(config, replayer.state, result.position);
 	const at = formatPosition(result.position);
 	process.stdout.write(`Replayed ${replay?.operations ?? 0} operations, up to ${at}\n`);
-	const keptBack = (replay?.failedOperations ?? 0) + (replay?.operationsAtRisk ?? 0);
-	if (keptBack === 0) return;
-	process.stderr.write(
-		`live-syncd: ${replay?.failedOperations} operations failed or were set aside, and of ${replay?.operationsAtRisk} nobody knows whether they were executed: see ${base.failed} and docs/runbooks.md, replay has stopped\n`,
-	);
 }
 
 /**
- * Whether there may be something to replay. What came into the redo log after an earlier `stop`, Zimbra has
- * executed here itself. Throws a Refusal (position-lost) where that cannot be told.
+ * mailboxd runs on a mirror that was not stopped: what was received and is not in the store is kept, and a
+ * Refusal tells how to get it there.
  */
-async function follows(config: Config): Promise<boolean> {
-	const { base } = config;
-	await refuseBehindOtherBase(config);
-	if ((await readIfThere(base.replayed)) === undefined) return false;
-	const { role, since } = await readRole(base.role);
-	// Without a record of its role it may be a mirror that has lost it.
-	return (role === "mirror" || since === 0) && (await hasReceived(config));
+async function refuseWhereMailIsLeft(config: Config, log: Logger): Promise<void> {
+	const found = await findUnreplayed(config);
+	const what = found && describeUnreplayed(found);
+	if (what === undefined) {
+		process.stdout.write(
+			"Zimbra runs here, and all that was received is in the message store: nothing to replay\n",
+		);
+		return;
+	}
+	log.error({ kept: config.base.unreplayed }, what);
+	throw notReplayed(config, what);
 }
 
-/** From now on Zimbra may be started here: this server follows nobody any more. */
+/** Zimbra was started here without `stop`, and is down again: exactly what it has not executed is replayed. */
+async function replayBehindZimbra(config: Config, log: Logger): Promise<string[]> {
+	const found = await findUnreplayed(config);
+	if (found === undefined) return [];
+	const { recovered, open: left, overtaken } = found;
+	log.warn(
+		{ replay: left.length, recovered: recovered.length, overtaken: overtaken.length },
+		"Zimbra was started here without stop; what it has not executed is replayed now",
+	);
+	process.stdout.write(
+		`Zimbra was started here without live-syncd stop. Of what was received, ${recovered.length} operations were executed by its start, ${left.length} are replayed now, ${overtaken.length} can not be\n`,
+	);
+	const exported = await prepareUnreplayed(config, found);
+	await replayRest(config, log);
+	return exported === undefined ? [] : [describeExported(exported)];
+}
+
+const describeExported = ({ operations, messages, directory }: Exported): string =>
+	`${operations} operations are of mailboxes in which Zimbra has worked here since it was started, so they were not replayed: the ${messages} messages among them were exported to ${directory}/messages, messages.tsv there tells whose they are`;
+
+/** What is missing in the message store, as far as this machine can know. */
+async function lossesOf(config: Config, role: Role): Promise<string[]> {
+	const { base, settings } = config;
+	const losses: string[] = [];
+	const kept = await listKept(config);
+	const count = kept.reduce((sum, lot) => sum + (lot.kind === "at risk" ? 0 : lot.count), 0);
+	const atRisk = kept.reduce((sum, lot) => sum + (lot.kind === "at risk" ? lot.count : 0), 0);
+	if (count + atRisk > 0) {
+		losses.push(
+			`${count} operations failed or were set aside, and of ${atRisk} nobody knows whether they were executed: see ${base.failed} and docs/runbooks.md, replay has stopped`,
+		);
+	}
+	const { text, loss } = judgeLiveEnd({
+		...(await endHere(config)),
+		state: await readPublished<RedoState>(base.stateRedo, 1),
+		since: role.since,
+		heartbeatMs: settings.heartbeat_interval,
+	});
+	if (loss) losses.push(text);
+	else process.stdout.write(`${text}\n`);
+	return losses;
+}
+
+/** Where the bytes end that are here, whatever was published of them. */
+async function endHere(config: Config): Promise<{ here: Position | undefined; closed: boolean }> {
+	const { zimbra } = config;
+	const record = await readProvenance(zimbra.mirrorMarker);
+	if (record === undefined) return { here: undefined, closed: false };
+	const { sequence, createTime } = record.identity;
+	const log = await findLog(zimbra, sequence, createTime);
+	await log?.file.close();
+	const closed = !record.receiving && log !== undefined && log.path !== zimbra.currentLog;
+	return { here: { sequence, offset: record.upTo }, closed };
+}
+
+/** All that was received is in the store. What comes into the redo log from now on is this server's own. */
 async function release({ base }: Config): Promise<void> {
 	const role = await readRole(base.role);
 	if (role.role !== "mirror") return;
-	await writeRole(base.role, { ...role, role: "unknown", since: Date.now() });
+	const text = await readIfThere(base.replayed);
+	const position = text === undefined ? undefined : parseReplayedPosition(text);
+	const replayed = position && { sequence: position.log.sequence, offset: position.offset };
+	await writeRole(base.role, { ...role, stopped: { at: Date.now(), replayed } });
+}
+
+/** Zimbra has run here since, and nothing is left to replay: this server is no mirror any more. */
+async function endRole(config: Config): Promise<void> {
+	const { base } = config;
+	const { role, timeline } = await readRole(base.role);
+	if (role === "mirror") {
+		await writeRole(base.role, { version: 1, role: "unknown", timeline, since: Date.now() });
+	}
+	// A redo.log that is no mirror's has no saved logs.
+	await dropSavedLogs(config);
 }
 
 /** What the loops have published last says nothing of what was replayed since. */

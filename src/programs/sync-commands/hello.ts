@@ -20,19 +20,21 @@ const rolloverMs = 500;
 /** Who is here and how things stand, in one line of JSON; asked at each connection, so it is quick. */
 export const serve: Serve<"hello"> = async (_, { config, signal }) => {
 	const { base, settings, zimbra } = config;
-	const [zimbraRelease, redolog, { role, timeline }, mailboxd, liveSyncd] = await Promise.all([
-		zimbraVersion(config),
-		findEnd(config),
-		readRole(base.role),
-		mailboxdState(config, signal),
-		findLiveSyncd(config),
-	]);
+	const [zimbraRelease, redolog, { role, timeline, stopped }, mailboxd, liveSyncd] =
+		await Promise.all([
+			zimbraVersion(config),
+			findEnd(config),
+			readRole(base.role),
+			mailboxdState(config, signal),
+			findLiveSyncd(config),
+		]);
 	const hello: Hello = {
 		protocol: protocolVersion,
 		program: version,
 		zimbra: zimbraRelease,
 		redolog,
-		role,
+		// Zimbra was started after `stop`: then this server is no mirror any more, whatever it remembers.
+		role: stopped !== undefined && mailboxd === "running" ? "unknown" : role,
 		timeline,
 		mailboxd,
 		liveSyncd,

@@ -53,7 +53,14 @@ const intent = { process: { pid: 4711, startTime: 12, bootId: "b" }, at: 6 };
 const role: Role = { version: 1, role: "mirror", timeline: 2, since: 5 };
 
 test("a role is read back as it was written", () => {
-	for (const each of [role, { ...role, intent }, { ...role, local: "192.0.2.2", intent }])
+	const stopped = { at: 7, replayed: { sequence: 17, offset: 512 } };
+	for (const each of [
+		role,
+		{ ...role, local: "192.0.2.2", intent },
+		{ ...role, intent },
+		{ ...role, stopped },
+		{ ...role, intent, stopped: { at: 7 } },
+	])
 		assert.deepEqual(parseRole(formatRole(each)), each);
 });
 
@@ -62,7 +69,13 @@ test("a role with an address that is none is a role without it: which history it
 });
 
 test("whatever else the file holds is no role", () => {
-	for (const wrong of [{ role: "master" }, { timeline: 1.5 }, { version: 2 }, { intent: {} }]) {
+	for (const wrong of [
+		{ role: "master" },
+		{ timeline: 1.5 },
+		{ version: 2 },
+		{ intent: {} },
+		{ stopped: { at: 7, replayed: 3 } },
+	]) {
 		assert.equal(parseRole(JSON.stringify({ ...role, ...wrong })), undefined);
 	}
 	fc.assert(fc.property(fc.string(), (text) => assert.equal(parseRole(text), undefined)));

@@ -99,23 +99,21 @@ export async function inspectLocalLog(
 /**
  * The same at a glance, for a failover, where a log that a disk has damaged is still worth replaying: has
  * a mailboxd written here since? It changes the header when it starts, and rolls over when it stops.
- * Throws a Refusal: log-altered.
+ * Gives what tells so; undefined where nothing does.
  */
-export async function refuseForeignLog(config: Config): Promise<void> {
-	const { zimbra } = config;
+export async function foreignLog({ zimbra }: Config): Promise<string | undefined> {
 	const record = await readProvenance(zimbra.mirrorMarker);
-	if (record === undefined) return;
+	if (record === undefined) return undefined;
 	const { identity, headers } = record;
 	const newest = (await listArchive(zimbra)).at(-1);
 	if (newest !== undefined && newest.sequence > identity.sequence) {
-		throw altered(config, `the archive has ${newest.name}, which was not received`);
+		return `the archive has ${newest.name}, which was not received`;
 	}
 	const current = await openLog(zimbra.currentLog);
-	if (current === undefined) return;
+	if (current === undefined) return undefined;
 	await using log = current;
-	if (!headers.includes(headerDigest(await readAt(log.file, 0, headerSize)))) {
-		throw altered(config, "its header was written by somebody else");
-	}
+	if (headers.includes(headerDigest(await readAt(log.file, 0, headerSize)))) return undefined;
+	return `the header of ${zimbra.currentLog} was written by somebody else`;
 }
 
 async function betweenLogs(config: Config, record: Provenance | undefined): Promise<LocalLog> {

@@ -20,9 +20,11 @@ import { pause, writeSlice } from "../../../services/redolog/slice-writer.ts";
  * - `failed`: zmplayredo could not execute them
  * - `set aside`: not given to zmplayredo, since their account is not in the local LDAP directory
  * - `left out`: copies, not given to zmplayredo again, since they may be there
+ * - `exported`: of mailboxes in which Zimbra, started here without `stop`, has worked since; never to be
+ *   given to zmplayredo: messages/ has the mail
  * - `at risk`: executed once, twice or not at all; only named, their records are in the log
  */
-export type KeptKind = "failed" | "set aside" | "left out" | "at risk";
+export type KeptKind = "failed" | "set aside" | "left out" | "exported" | "at risk";
 
 /** Kept before a run, of what that run is not given. */
 export const keptBack: readonly KeptKind[] = ["set aside", "left out"];

@@ -239,7 +239,8 @@ class ReplayLoop implements Replayer {
 			phase: phaseAfter(result),
 			runs: this.#state.runs + (ran ? 1 : 0),
 			operations: this.#state.operations + operations,
-			failedOperations: count("failed") + count("set aside") + count("left out"),
+			failedOperations:
+				count("failed") + count("set aside") + count("left out") + count("exported"),
 			operationsAtRisk: count("at risk"),
 			...(ran && { lastRun: { endedAt, tookMs: endedAt - startedAt, operations } }),
 		});
