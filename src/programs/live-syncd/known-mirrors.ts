@@ -51,10 +51,10 @@ export async function knownMirrors(config: Config): Promise<MirrorFacts[]> {
 	return found;
 }
 
-export const heardAge = ({ at, heardAt = at }: MirrorRecord): number => ageOf(heardAt);
+const heardAge = ({ at, heardAt = at }: MirrorRecord): number => ageOf(heardAt);
 
 /** The mirrors whose stream is open at this moment. */
-export const streamingMirrors = (config: Config): ReadonlySet<string> =>
+const streamingMirrors = (config: Config): ReadonlySet<string> =>
 	new Set(
 		livingSessions(config)
 			.filter(({ verb }) => verb === "stream_from")

@@ -18,6 +18,7 @@ import type { Config } from "../../services/config.ts";
 import { failPoint } from "../../services/fail-point.ts";
 import { findScriptOf2011 } from "../../services/live-syncd-here.ts";
 import { type Logger, makeLogger } from "../../services/log/logger.ts";
+import { onServer } from "../../services/manual.ts";
 import { writePidFile } from "../../services/pid-file.ts";
 import { isAlive, type ProcessIdentity } from "../../services/processes.ts";
 import { readPublished } from "../../services/publish.ts";
@@ -193,7 +194,7 @@ async function checkRoom(config: Config, { role }: Role, log: Logger): Promise<v
 	if (lack === undefined) return;
 	if (role !== "mirror") throw lack;
 	log.warn({ code: lack.code, hint: lack.hint }, lack.message);
-	process.stderr.write(`Warning: ${lack.message}\n  try: ${lack.hint}\n`);
+	process.stderr.write(`Warning: ${lack.message}\n  try: ${onServer(lack.hint)}\n`);
 }
 
 /** The server id in whatever redo log is here: the current one, or the newest in the archive. */

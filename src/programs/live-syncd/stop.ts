@@ -16,6 +16,7 @@ import type { Config } from "../../services/config.ts";
 import { readIfThere, writeDurably } from "../../services/files.ts";
 import { endRound } from "../../services/ldap/round-processes.ts";
 import { type Logger, makeLogger } from "../../services/log/logger.ts";
+import { onServer } from "../../services/manual.ts";
 import { readPidFile } from "../../services/pid-file.ts";
 import { publish, readPublished } from "../../services/publish.ts";
 import { readRole, writeRole } from "../../services/role.ts";
@@ -132,7 +133,7 @@ async function replayRest(config: Config, log: Logger): Promise<void> {
 	const keptBack = (replay?.failedOperations ?? 0) + (replay?.operationsAtRisk ?? 0);
 	if (keptBack === 0) return;
 	process.stderr.write(
-		`live-syncd: ${replay?.failedOperations} operations failed or were set aside, and of ${replay?.operationsAtRisk} nobody knows whether they were executed: see ${base.failed} and docs/runbooks.md, replay has stopped\n`,
+		`live-syncd: ${replay?.failedOperations} operations failed or were set aside, and of ${replay?.operationsAtRisk} nobody knows whether they were executed: see ${base.failed} and ${onServer("docs/runbooks.md, replay has stopped")}\n`,
 	);
 }
 

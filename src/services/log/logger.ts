@@ -1,6 +1,7 @@
 import { type DestinationStream, destination, type Logger, pino } from "pino";
 import { describe } from "../../errors.ts";
 import type { Settings } from "../../formats/settings/table.ts";
+import { onServer } from "../manual.ts";
 import { formatLogLine } from "./line.ts";
 
 export type { Logger } from "pino";
@@ -28,7 +29,11 @@ export async function makeLogger(file: string, settings: LogSettings): Promise<L
 		settings.log_format === "json"
 			? out
 			: { write: (line: string) => out.write(formatLogLine(JSON.parse(line))) };
-	return pino({ level: settings.log_level, base: { pid: process.pid } }, stream);
+	// A hint may name pages and commands; in the log, too, it says what can be typed here.
+	const serializers = {
+		hint: (hint: unknown) => (typeof hint === "string" ? onServer(hint) : hint),
+	};
+	return pino({ level: settings.log_level, base: { pid: process.pid }, serializers }, stream);
 }
 
 type Destination = ReturnType<typeof destination>;
