@@ -18,7 +18,9 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { manualFile, manualPages, noticesAsset } from "../../src/services/manual.ts";
 import { bundle } from "./bundle.ts";
+import { makeNotices } from "./notices.ts";
 
 const root = join(import.meta.dirname, "../..");
 /** What cron and each connection ask for: it is to start as soon as Node itself. */
@@ -27,6 +29,10 @@ const quickOnes = {
 	"sync-commands": ["src/programs/sync-commands/hello.ts", "src/programs/sync-commands/test.ts"],
 };
 const localeVariables = ["LC_ALL", "LC_MESSAGES", "LANG"];
+/** What `live-syncd help` prints. */
+const manual = Object.fromEntries(
+	manualPages.map((page) => [manualFile(page), join(root, manualFile(page))]),
+);
 const workshop = mkdtempSync(join(tmpdir(), "live-syncd-build-"));
 try {
 	mkdirSync(join(root, "dist"), { recursive: true });
@@ -43,7 +49,9 @@ async function makeExecutable(program: string, quick: readonly string[], node: s
 	const settings = join(workshop, `${program}.json`);
 	const executable = join(root, "dist", program);
 	const fresh = `${executable}.new`;
-	const { main, assets } = await bundle(root, join("bin", `${program}.ts`), quick);
+	const { inputs, main, assets } = await bundle(root, join("bin", `${program}.ts`), quick);
+	const notices = makeNotices(root, inputs);
+	writeFileSync(join(root, "dist", `${program}.${noticesAsset}`), notices);
 	const write = (name: string, content: string | Buffer): string => {
 		const file = join(workshop, `${program}-${name}`);
 		writeFileSync(file, content);
@@ -53,9 +61,13 @@ async function makeExecutable(program: string, quick: readonly string[], node: s
 		settings,
 		JSON.stringify({
 			main: write("main.cjs", main),
-			assets: Object.fromEntries(
-				Object.entries(assets).map(([name, content]) => [name, write(name, content)]),
-			),
+			assets: {
+				...Object.fromEntries(
+					Object.entries(assets).map(([name, content]) => [name, write(name, content)]),
+				),
+				[noticesAsset]: write(noticesAsset, notices),
+				...(program === "live-syncd" ? manual : {}),
+			},
 			executable: node,
 			output: fresh,
 			disableExperimentalSEAWarning: true,

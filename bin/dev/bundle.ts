@@ -14,7 +14,8 @@ import { build, type Metafile, transform } from "esbuild";
 /**
  * @param entry the program
  * @param quick sources that it imports lazily, and that belong into `quick` all the same
- * @returns a small script that loads the others, and these with what V8 has made of them
+ * @returns a small script that loads the others, and these with what V8 has made of them; and the names
+ * of all files that went into it
  */
 export async function bundle(root: string, entry: string, quick: readonly string[]) {
 	const { outputFiles, metafile } = await build({
@@ -58,6 +59,7 @@ export async function bundle(root: string, entry: string, quick: readonly string
 	}
 	const scripts = { quick: quickScript(modules.quick), rest: restScript(modules.rest) };
 	return {
+		inputs: Object.keys(metafile.inputs),
 		main: mainScript(`./${basename(first)}`),
 		assets: {
 			"quick.cjs": scripts.quick,

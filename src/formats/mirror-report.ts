@@ -23,7 +23,7 @@ export type RedologDisk = {
 };
 
 /** A mirror that was away for so long may be gone for good; an outage or an update is shorter. */
-const longSilenceMs = 24 * 3600_000;
+export const longSilenceMs = 24 * 3600_000;
 /** With less than so many times disk_floor the archives matter. */
 const scarceFloors = 4;
 

@@ -1,6 +1,7 @@
 import { describe, hintOf, Refusal } from "../errors.ts";
 import type { Problem } from "../formats/state.ts";
 import type { Logger } from "../services/log/logger.ts";
+import { onServer } from "../services/manual.ts";
 
 /** What should have mended itself by now needs a person: the reboot of a live server is over. */
 const shippedSeriousAfterMs = 15 * 60_000;
@@ -39,8 +40,10 @@ export class Problems<Topic extends string> {
 	}
 
 	/** The same, as a part of the loop puts it itself. */
-	note(topic: Topic, problem: Omit<Problem, "since">): void {
-		const { code, message, hint } = problem;
+	note(topic: Topic, given: Omit<Problem, "since">): void {
+		const { code, message } = given;
+		const hint = given.hint === undefined ? undefined : onServer(given.hint);
+		const problem = hint === undefined ? given : { ...given, hint };
 		const known = this.#known.get(topic);
 		const began = known?.began ?? performance.now();
 		const critical = problem.critical || (known !== undefined && this.#isSerious(began));

@@ -6,6 +6,7 @@ import {
 	type MirrorRecord,
 	parseMirrorRecord,
 } from "../formats/protocol/mirror-record.ts";
+import { ageOf } from "./clock.ts";
 import { readIfThere } from "./files.ts";
 
 /** Names of the records in status/mirrors/. */
@@ -20,6 +21,9 @@ export async function recordNames(directory: string): Promise<string[]> {
 /** Undefined where it is gone, or damaged: then nobody knows what that mirror needs. */
 export const readRecord = async (path: string): Promise<MirrorRecord | undefined> =>
 	parseMirrorRecord((await readIfThere(path)) ?? "");
+
+/** ms since a mirror was last heard of. */
+export const heardAge = ({ at, heardAt = at }: MirrorRecord): number => ageOf(heardAt);
 
 /** The records of all mirrors. Throws where one is damaged. */
 export async function readMirrors(directory: string): Promise<MirrorRecord[]> {

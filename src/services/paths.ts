@@ -29,6 +29,8 @@ export function basePaths(base: string) {
 		aside: join(base, "status/aside"),
 		/** on the live side: what each mirror has replayed, for retention */
 		mirrors: join(base, "status/mirrors"),
+		/** the address by which the live server knows this mirror */
+		knownAs: join(base, "status/known-as"),
 		/** on the live side: what sync-commands serves now, a file for each session */
 		sessions: join(base, "status/sessions"),
 		served: join(base, "log/sync_commands.log"),

@@ -21,6 +21,8 @@ export type Request =
 	| { readonly verb: "wait_ldap" }
 	/** remove archives that nobody needs any more (2011) */
 	| { readonly verb: "purge" }
+	/** the mirror that was known by the first address has the second one now */
+	| { readonly verb: "moved"; readonly from: string; readonly to: string }
 	/** are incremental backups scheduled? (2011) */
 	| { readonly verb: "query_incremental" }
 	/** read-only rsync server for a pull (2011); the words behind its name */
@@ -85,6 +87,7 @@ const grammar: ReadonlyMap<string, Grammar> = new Map<string, Grammar>([
 	["test", alone({ verb: "test" })],
 	["wait_redo", alone({ verb: "wait_redo" })],
 	["wait_ldap", alone({ verb: "wait_ldap" })],
+	["moved", moved],
 	["purge", alone({ verb: "purge" })],
 	["query_incremental", alone({ verb: "query_incremental" })],
 	["hello", alone({ verb: "hello" })],
@@ -110,6 +113,20 @@ const grammar: ReadonlyMap<string, Grammar> = new Map<string, Grammar>([
 		},
 	],
 ]);
+
+function moved([from = "", to = "", ...more]: readonly string[]): Parsed {
+	if (![from, to].every(isAddress) || more.length > 0) {
+		return { refused: "moved takes two addresses" };
+	}
+	const request = {
+		verb: "moved",
+		from: canonicalAddress(from),
+		to: canonicalAddress(to),
+	} as const;
+	return request.from === request.to
+		? { refused: "moved takes two different addresses" }
+		: { request };
+}
 
 /** The request that a text is, or why it is none. */
 export function parseRequest(text: string, places: Places): Parsed {

@@ -152,7 +152,7 @@ async function keepReplaying(
 
 /** Zimbra was started here: what it will not find in its store is kept at once, and told. */
 async function keepUnreplayed(
-	config: Config,
+	config: PeerConfig,
 	error: unknown,
 	status: RedoStatus,
 	log: Logger,

@@ -7,6 +7,7 @@ import type { PeerConfig } from "../../services/peer-config.ts";
 import { ask, askedOf } from "../../services/ssh/connect.ts";
 import type { RedoStatus } from "./redo-status.ts";
 import { removeReplayedArchives } from "./replayed-archives.ts";
+import { tellMove } from "./tell-move.ts";
 
 const lookMs = 5000;
 /** The live server keeps archives for days: it is enough to ask now and then. */
@@ -37,6 +38,8 @@ export async function keepRetention(
 		try {
 			await removeReplayedArchives(config, log);
 			kept = await purgeLive(config, status, log, signal);
+			const { command_timeout } = config.settings;
+			await tellMove(config, (request) => ask(config, request, signal, command_timeout), log);
 		} catch (error) {
 			if (!signal.aborted) log.warn({ reason: describe(error) }, "old archives were not removed");
 		}

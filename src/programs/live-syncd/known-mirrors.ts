@@ -2,12 +2,10 @@ import { lstat } from "node:fs/promises";
 import { join } from "node:path";
 import { canonicalAddress, isAddress } from "../../formats/address.ts";
 import { type MirrorFacts, mirrorWarning } from "../../formats/mirror-report.ts";
-import type { MirrorRecord } from "../../formats/protocol/mirror-record.ts";
 import { whyNeeded } from "../../formats/retention.ts";
-import { ageOf } from "../../services/clock.ts";
 import type { Config } from "../../services/config.ts";
 import { freeBytes } from "../../services/files.ts";
-import { readRecord, recordNames } from "../../services/mirrors.ts";
+import { heardAge, readRecord, recordNames } from "../../services/mirrors.ts";
 import { listArchive } from "../../services/redolog/open-log.ts";
 import { readRole } from "../../services/role.ts";
 import { livingSessions } from "../../services/sessions.ts";
@@ -51,10 +49,8 @@ export async function knownMirrors(config: Config): Promise<MirrorFacts[]> {
 	return found;
 }
 
-export const heardAge = ({ at, heardAt = at }: MirrorRecord): number => ageOf(heardAt);
-
 /** The mirrors whose stream is open at this moment. */
-export const streamingMirrors = (config: Config): ReadonlySet<string> =>
+const streamingMirrors = (config: Config): ReadonlySet<string> =>
 	new Set(
 		livingSessions(config)
 			.filter(({ verb }) => verb === "stream_from")

@@ -13,7 +13,8 @@ export async function runProgram(argv: readonly string[]): Promise<number> {
 		.version(version)
 		.option("--config <file>", "live_sync.conf to use; its directory is the base directory")
 		.exitOverride()
-		.helpCommand(true)
+		.helpCommand(false)
+		.option("--licences", "print the licences of all that this program contains")
 		.showHelpAfterError("(live-syncd --help tells the commands)");
 	const config = () => configure(program.opts<{ config?: string }>().config);
 	// For the commands that talk to the other server; `stop` and `kill` never need to know which it is.
@@ -24,6 +25,11 @@ export async function runProgram(argv: readonly string[]): Promise<number> {
 		// A command that is not known ends up here too, as an argument.
 		const [unknown] = program.args;
 		if (unknown !== undefined) program.error(`error: unknown command '${unknown}'`);
+		if (program.opts<{ licences?: boolean }>().licences === true) {
+			const { help } = await import("./help.ts");
+			code = await help(["licences"]);
+			return;
+		}
 		const { foreground } = await import("./foreground.ts");
 		code = await foreground(peerConfig);
 	});
@@ -80,6 +86,20 @@ export async function runProgram(argv: readonly string[]): Promise<number> {
 		.action(async (address: string, options: { anyway?: boolean }) => {
 			const { forget } = await import("./forget.ts");
 			code = await forget(await config(), address, options);
+		});
+	program
+		.command("help [topic...]")
+		.description(
+			"explain a command, a code such as [archive-gone], or what to do: help initial-copy",
+		)
+		.action(async (topic: string[]) => {
+			const { help, listTopics } = await import("./help.ts");
+			const command = program.commands.find((each) => each.name() === topic[0]);
+			if (topic.length === 0) {
+				program.outputHelp();
+				await listTopics();
+			} else if (command !== undefined && topic.length === 1) command.outputHelp();
+			else code = await help(topic);
 		});
 	program
 		.command("loop <name>", { hidden: true })

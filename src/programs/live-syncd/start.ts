@@ -8,6 +8,7 @@ import { establishReplayed } from "../../loops/redo/replayer/position.ts";
 import type { Config } from "../../services/config.ts";
 import { failPoint } from "../../services/fail-point.ts";
 import { type Logger, makeLogger } from "../../services/log/logger.ts";
+import { onServer } from "../../services/manual.ts";
 import type { PeerConfig } from "../../services/peer-config.ts";
 import { writePidFile } from "../../services/pid-file.ts";
 import { isAlive, type ProcessIdentity } from "../../services/processes.ts";
@@ -124,7 +125,9 @@ async function passGuards(
 		demand: async (guard) => await guard(),
 		warn(message, hint) {
 			log.warn({ hint }, message);
-			process.stderr.write(`Warning: ${message}\n${hint === undefined ? "" : `  try: ${hint}\n`}`);
+			process.stderr.write(
+				`Warning: ${message}\n${hint === undefined ? "" : `  try: ${onServer(hint)}\n`}`,
+			);
 		},
 	};
 	try {

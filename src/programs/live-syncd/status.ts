@@ -13,6 +13,7 @@ import { ageOf } from "../../services/clock.ts";
 import type { Config } from "../../services/config.ts";
 import { readIfThere } from "../../services/files.ts";
 import { readKeptLots } from "../../services/kept-lots.ts";
+import { onServer } from "../../services/manual.ts";
 import { recordNames } from "../../services/mirrors.ts";
 import { readPidFile } from "../../services/pid-file.ts";
 import { readPublished } from "../../services/publish.ts";
@@ -53,7 +54,7 @@ export async function status(options: {
 	const mirrors = await mirrorsOf(config);
 	const report = options.json
 		? `${JSON.stringify({ code, ...facts, ...("unknown" in mirrors ? {} : { mirrors }) })}\n`
-		: `${reportStatus(facts)}${reportMirrors(mirrors)}`;
+		: onServer(`${reportStatus(facts)}${reportMirrors(mirrors)}`);
 	await answer(report).catch((error: unknown) => {
 		// `status | grep -q` reads no further than it needs; the exit code is as true as before.
 		if (!hasCode(error, "EPIPE")) throw error;

@@ -31,6 +31,7 @@ import type { Config } from "../../services/config.ts";
 import { readIfThere, writeDurably } from "../../services/files.ts";
 import { endRound } from "../../services/ldap/round-processes.ts";
 import { type Logger, makeLogger } from "../../services/log/logger.ts";
+import { onServer } from "../../services/manual.ts";
 import { readPidFile } from "../../services/pid-file.ts";
 import { publish, readPublished } from "../../services/publish.ts";
 import { findLog } from "../../services/redolog/open-log.ts";
@@ -86,13 +87,13 @@ export async function stop(config: Config, options: StopOptions = {}): Promise<n
 }
 
 function tellLosses(losses: readonly string[], { acceptLoss }: StopOptions): number {
-	for (const loss of losses) process.stderr.write(`live-syncd: ${loss}\n`);
+	for (const loss of losses) process.stderr.write(`live-syncd: ${onServer(loss)}\n`);
 	if (acceptLoss === true) {
 		process.stdout.write("done\n");
 		return 0;
 	}
 	process.stderr.write(
-		`live-syncd: not done (exit code ${lossCode}): all that could be replayed is in the message store, but something is missing, as told above. docs/runbooks.md, failover, tells how to get it. To go on without it: live-syncd stop --accept-loss && zmcontrol start\n`,
+		`live-syncd: not done (exit code ${lossCode}): all that could be replayed is in the message store, but something is missing, as told above. ${onServer("docs/runbooks.md, failover, tells how to get it. To go on without it: live-syncd stop --accept-loss && zmcontrol start")}\n`,
 	);
 	return lossCode;
 }

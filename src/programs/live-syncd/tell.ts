@@ -1,5 +1,6 @@
 import { describe, hintOf, Refusal } from "../../errors.ts";
 import { foreignWords } from "../../formats/foreign-words.ts";
+import { onServer } from "../../services/manual.ts";
 
 /** Longer than any message of ours; some have the words of others in them. */
 const longest = 4000;
@@ -19,5 +20,5 @@ export function tell(error: unknown): void {
 function explain(error: unknown): string {
 	const code = error instanceof Refusal ? `  [${error.code}]` : "";
 	const hint = hintOf(error);
-	return `live-syncd: ${plain(describe(error))}${code}\n${hint === undefined ? "" : `  try: ${plain(hint)}\n`}`;
+	return `live-syncd: ${plain(describe(error))}${code}\n${hint === undefined ? "" : `  try: ${plain(onServer(hint))}\n`}`;
 }

@@ -8,6 +8,7 @@ import {
 	parseRequest,
 } from "../../formats/protocol/request.ts";
 import { type Config, checkUser, findConfigFile, loadConfig } from "../../services/config.ts";
+import { onServer, readNotices } from "../../services/manual.ts";
 import { programPath } from "../../services/own-path.ts";
 import { answer } from "../../services/standard-output.ts";
 import { version } from "../../version.ts";
@@ -27,11 +28,15 @@ import { serveRequest } from "./verbs.ts";
 export async function main(argv: readonly string[]): Promise<number> {
 	const options = parseOptions(argv);
 	if (options === undefined) {
-		complain("usage: sync-commands [--config FILE] [--version] [REQUEST …]");
+		complain("usage: sync-commands [--config FILE] [--version] [--licences] [REQUEST …]");
 		return 1;
 	}
 	if (options.version) {
 		await answer(`sync-commands ${version}\n`);
+		return 0;
+	}
+	if (options.licences) {
+		await answer(await readNotices());
 		return 0;
 	}
 	let config: Config;
@@ -111,7 +116,7 @@ function tell(error: unknown): void {
 	// One line: the mirror takes those only that begin so.
 	complain(`sync-commands: ${foreignLines(describe(error), longest)}${code}`);
 	const hint = hintOf(error);
-	if (hint !== undefined) complain(`  try: ${hint}`);
+	if (hint !== undefined) complain(`  try: ${onServer(hint)}`);
 }
 
 const reasonOf = (signal: AbortSignal, error: unknown): string =>
@@ -120,6 +125,7 @@ const reasonOf = (signal: AbortSignal, error: unknown): string =>
 type Options = {
 	readonly config: string | undefined;
 	readonly version: boolean;
+	readonly licences: boolean;
 	readonly words: readonly string[];
 };
 
@@ -129,10 +135,11 @@ function parseOptions(argv: readonly string[]): Options | undefined {
 	let at = 0;
 	for (; argv[at]?.startsWith("-") === true; at++) {
 		const word = argv[at];
-		if (word === "--version") return { config, version: true, words: [] };
+		const told = { version: word === "--version", licences: word === "--licences" };
+		if (told.version || told.licences) return { config, ...told, words: [] };
 		if (word === "--config" && argv[at + 1] !== undefined) config = argv[++at];
 		else if (word?.startsWith("--config=") === true) config = word.slice("--config=".length);
 		else return undefined;
 	}
-	return { config, version: false, words: argv.slice(at) };
+	return { config, version: false, licences: false, words: argv.slice(at) };
 }

@@ -9,6 +9,7 @@ const verbs: { readonly [V in Verb]: () => Promise<{ serve: Serve<V> }> } = {
 	wait_redo: () => import("./wait-redo.ts"),
 	wait_ldap: () => import("./wait-ldap.ts"),
 	purge: () => import("./purge.ts"),
+	moved: () => import("./moved.ts"),
 	query_incremental: () => import("./query-incremental.ts"),
 	rsync: () => import("./rsync.ts"),
 	hello: () => import("./hello.ts"),

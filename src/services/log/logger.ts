@@ -2,6 +2,7 @@ import { type DestinationStream, destination, type Logger, pino } from "pino";
 import { describe } from "../../errors.ts";
 import { plainJson } from "../../formats/foreign-words.ts";
 import type { Settings } from "../../formats/settings/table.ts";
+import { onServer } from "../manual.ts";
 import { formatLogLine } from "./line.ts";
 
 export type { Logger } from "pino";
@@ -41,7 +42,11 @@ export async function makeLogger(
 			for (const each of outs) each.write(text);
 		},
 	};
-	return pino({ level: settings.log_level, base: { pid: process.pid } }, stream);
+	// A hint may name pages and commands; in the log, too, it says what can be typed here.
+	const serializers = {
+		hint: (hint: unknown) => (typeof hint === "string" ? onServer(hint) : hint),
+	};
+	return pino({ level: settings.log_level, base: { pid: process.pid }, serializers }, stream);
 }
 
 type Destination = ReturnType<typeof destination>;

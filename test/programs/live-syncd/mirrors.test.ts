@@ -114,6 +114,22 @@ test("forget drops one mirror, under any spelling of its address, and the next p
 	assert.equal(outside.code, 1);
 });
 
+test("a mirror with another address than before is the same mirror: its old record goes when that address is silent", async () => {
+	await using server = await aged();
+	await record(server, "192.0.2.2", 2, 1);
+	const moved = async () => (await server.ask("moved 192.0.2.2 2001:DB8::2")).stdout;
+	assert.equal(await moved(), "later\n", "it is not known by the new address yet");
+	await record(server, "2001:db8::2", 3, 0);
+	assert.equal(await moved(), "later\n", "somebody was heard under the old address an hour ago");
+	await record(server, "192.0.2.2", 2, 25);
+	assert.equal(await moved(), "moved\n");
+	assert.deepEqual(await readdir(directoryOf(server)), ["2001:db8::2.json"]);
+	assert.equal(await moved(), "moved\n", "and again");
+	for (const request of ["moved 192.0.2.2", "moved a b", "moved ::1 0:0::1", "moved ../x ::1"]) {
+		assert.match((await server.ask(request)).stderr, /refused: moved takes two/, request);
+	}
+});
+
 test("forget refuses a mirror that was heard of minutes ago, and one that streams, unless it is told", async () => {
 	await using server = await aged({ link_timeout: "60s" });
 	await record(server, "192.0.2.2", 2, 0.1);
