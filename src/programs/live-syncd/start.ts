@@ -22,6 +22,7 @@ import { writePidFile } from "../../services/pid-file.ts";
 import { isAlive, type ProcessIdentity } from "../../services/processes.ts";
 import { readPublished } from "../../services/publish.ts";
 import { listArchive, openLog } from "../../services/redolog/open-log.ts";
+import { dropSavedLogs } from "../../services/redolog/saved-logs.ts";
 import { announceIntent, readRole, withdrawIntent, writeRole } from "../../services/role.ts";
 import { lackOfRoom } from "../../services/room.ts";
 import { makeRun } from "../../services/run.ts";
@@ -125,6 +126,8 @@ async function passGuards(config: Config, options: StartOptions, log: Logger): P
 	try {
 		const local = await checkGuards(config, options, log);
 		await establishReplayed(config, local.identity.timeline);
+		// The redo log is the live server's again: a replay finds in redolog/ what was saved of it.
+		await dropSavedLogs(config);
 		const role = await readRole(base.role);
 		await writeRole(base.role, {
 			...role,
