@@ -13,7 +13,6 @@ import { inspectLocalLog, type LocalLog } from "../../loops/redo/receiver/local-
 import { cleanEnd } from "../../loops/redo/replayer/initial-position.ts";
 import type { Logger } from "../../services/log/logger.ts";
 import type { PeerConfig } from "../../services/peer-config.ts";
-import { dropSavedLogs } from "../../services/redolog/saved-logs.ts";
 
 /** What is done about history of our own, beside describing it; `look` changes nothing at all. */
 export type OwnHistory = "look" | "refuse" | "set aside";
@@ -33,11 +32,6 @@ export async function checkHistory(
 	const { timeline } = role;
 	const open: OpenStream = (...asked) => openStream(config, log, ...asked);
 	const asking = { config, log, signal, open };
-	// The redo log is the live server's again: a replay finds in redolog/ what was saved of it.
-	const inPlace = async (local: LocalLog) => {
-		await dropSavedLogs(config);
-		return local;
-	};
 	const contained = async () => {
 		const local = await inspectLocalLog(config, timeline, signal);
 		const answer = await askAbout(asking, local);
@@ -49,11 +43,11 @@ export async function checkHistory(
 				answer.hint,
 			);
 		}
-		if (answer.kind !== "differs" || local.kind !== "open") return await inPlace(local);
+		if (answer.kind !== "differs" || local.kind !== "open") return local;
 		const offset = await findDifference(config, local, answer);
 		// What was received and is no longer there, the live server has cut; the loop cuts it here too.
 		if (offset < local.from) throw ownHistory(config, local, offset);
-		return await inPlace(local);
+		return local;
 	};
 	try {
 		return await contained();

@@ -13,6 +13,7 @@ import type { PeerConfig } from "../../services/peer-config.ts";
 import { writePidFile } from "../../services/pid-file.ts";
 import { isAlive, type ProcessIdentity } from "../../services/processes.ts";
 import { readPublished } from "../../services/publish.ts";
+import { dropSavedLogs } from "../../services/redolog/saved-logs.ts";
 import { announceIntent, readRole, withdrawIntent, writeRole } from "../../services/role.ts";
 import { startDaemon } from "../../services/self.ts";
 import { type Examination, examineHere, examineThere } from "./examine.ts";
@@ -146,6 +147,8 @@ async function passGuards(
 		if (local === undefined) return;
 		const { timeline } = local.identity;
 		await establishReplayed(config, timeline);
+		// The redo log is the live server's again: a replay finds in redolog/ what was saved of it.
+		await dropSavedLogs(config);
 		const role = await readRole(base.role);
 		const since = isFollowing(role) ? role.since : Date.now();
 		const known = { ...role, local: config.localAddress, stopped: undefined };
