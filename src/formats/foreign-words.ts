@@ -1,3 +1,5 @@
+/* oxlint-disable no-control-regex -- control characters are what is looked for */
+
 /**
  * Words of others: of the other server's programs, shell and sshd, of rsync, of Zimbra's tools. They
  * end in messages, logs, `status` and on the terminal of an admin, so whoever wrote them must not be

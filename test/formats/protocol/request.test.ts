@@ -40,6 +40,15 @@ for (const verb of ["test", "stream", "wait_redo", "wait_ldap", "purge", "query_
 	});
 }
 
+test("ldap_snapshot takes the name of a watch or, from a mirror of 2.0, no word", () => {
+	const watch = "4711.991.2f1c-0a";
+	assert.deepEqual(parse(`ldap_snapshot ${watch}`).request, { verb: "ldap_snapshot", watch });
+	assert.deepEqual(parse("ldap_snapshot").request, { verb: "ldap_snapshot" });
+	for (const words of ["../x", "a b", "a;b", "a".repeat(101)]) {
+		assert.ok(parse(`ldap_snapshot ${words}`).refused, words);
+	}
+});
+
 const position = { sequence: 17, offset: 4096, serverId: "5a1d-0b7e", createTime: 5, timeline: 2 };
 const stream = { position, mirror: "192.0.2.7", compression: "zstd" } as const;
 
