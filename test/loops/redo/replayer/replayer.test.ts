@@ -68,7 +68,7 @@ test("a message that the live server's recovery aborts for one recipient, and ma
 	const { mailbox } = mirror.pair.a;
 	const open = await mailbox.begin({ to: users });
 	await mirror.follow();
-	await open.abort();
+	await commitEach({ ...open, commit: () => open.abort() });
 	const named = () => mirror.logged.filter(({ msg }) => /aborted a message for one of/.test(msg));
 	await mailbox.deliver({ to: [user1] });
 	mirror.pair.b.replayFaults({ exit: 1 });
