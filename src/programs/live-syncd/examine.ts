@@ -81,11 +81,11 @@ export async function examineHere(examination: Examination): Promise<Here> {
 	for (const file of [base.stopFile, base.pidRedo, base.lock]) {
 		await demand(() => tryDirectory(dirname(file)));
 	}
-	const serverId = redo ? await demand(() => localServerId(config)) : undefined;
 	// A redo log that a mailboxd writes is left alone.
 	if (redo && mailboxd === undefined && (await isThere(zimbra.redolog))) {
 		await examineRedolog(examination);
 	}
+	const serverId = redo ? await demand(() => localServerId(config)) : undefined;
 	// Else it depends on what the live server has: check-history.ts.
 	if (redo && role.role === "mirror") await demand(() => findReplayed(config, role.timeline));
 	if (loops.includes("ldap") && (await isThere(dirname(zimbra.ldap)))) {
