@@ -1,6 +1,6 @@
 import { rm } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
-import { describe, Refusal } from "../../errors.ts";
+import { describe, hintOf, Refusal } from "../../errors.ts";
 import type { LdapState, RedoState } from "../../formats/state.ts";
 import type { LocalLog } from "../../loops/redo/receiver/local-log.ts";
 import { establishReplayed } from "../../loops/redo/replayer/position.ts";
@@ -135,7 +135,13 @@ async function passGuards(
 			({ local } = await examineThere(examination, here));
 		}
 		if (loops.includes("ldap")) {
-			await proveLdap({ config, log, signal, scratch: false, copied: true, tell });
+			const proof = { config, log, signal, scratch: false, copied: true, tell };
+			await proveLdap(proof).catch((error: unknown) => {
+				signal.throwIfAborted();
+				if (!here.lacksRoom) throw error;
+				// There may be none for a copy of LDAP: for the redo log there is, and mail counts more.
+				examination.warn(describe(error), hintOf(error));
+			});
 		}
 		signal.throwIfAborted();
 		if (local === undefined) return;
