@@ -3,7 +3,7 @@ import { dirname } from "node:path";
 import type { Refusal } from "../errors.ts";
 import { judgeRoom, type Room } from "../formats/guards.ts";
 import type { Config } from "./config.ts";
-import { freeBytes } from "./files.ts";
+import { freeBytes, isThere } from "./files.ts";
 import { roomForCopy } from "./ldap/copies.ts";
 import { environmentsOf, readDatabases, readEnvironments } from "./ldap/directory.ts";
 import { copySize } from "./ldap/lmdb.ts";
@@ -20,6 +20,8 @@ export async function lackOfRoom(config: Config): Promise<Refusal | undefined> {
 }
 
 async function lookAt(directory: string): Promise<Room> {
+	// Before the initial copy it is not there yet.
+	if (!(await isThere(directory))) return await lookAt(dirname(directory));
 	const { dev } = await stat(directory);
 	return { directory, fileSystem: dev, freeBytes: await freeBytes(directory), neededBytes: 0 };
 }

@@ -1,12 +1,21 @@
 import assert from "node:assert/strict";
-import { chmodSync, writeFileSync } from "node:fs";
+import { chmodSync, readFileSync, writeFileSync } from "node:fs";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Host } from "../pair/host.ts";
 import { createPair, type Pair } from "../pair/pair.ts";
 import { lives } from "../pair/processes.ts";
 import { until } from "../pair/until.ts";
-import { assertNothingRuns, caughtUp, killLoop, liveSyncd, loops, quickly } from "./support.ts";
+import {
+	assertNothingRuns,
+	begin,
+	caughtUp,
+	killLoop,
+	liveSyncd,
+	loops,
+	quickly,
+	redologs,
+} from "./support.ts";
 
 /** So slow that the first pull of a directory takes minutes, and so little that ssh works. */
 const trickle = 8000;
@@ -27,10 +36,33 @@ test("kill in the middle of the check of a large LDAP copy leaves nothing, and s
 	const slapcat = b.path("bin/slapcat");
 	writeFileSync(slapcat, "#!/bin/sh\nsleep 600\n");
 	chmodSync(slapcat, 0o755);
-	await liveSyncd(b, "start");
+	b.spawnLiveSyncd("loop", "ldap");
 	await until("the check", () => running(b, /sleep 600/).length > 0);
 	await endsAll(b);
 	await assertNothingRuns(pair);
+});
+
+test("kill, or Ctrl-C, while start proves the LDAP path leaves nothing, and the redo log as it was", async () => {
+	await using pair = await createPair({ ...quickly });
+	const { b } = pair;
+	const slapcat = b.path("bin/slapcat");
+	writeFileSync(slapcat, "#!/bin/sh\nsleep 600\n");
+	chmodSync(slapcat, 0o755);
+	const before = redologs(b);
+	for (const end of ["kill", "SIGINT"] as const) {
+		const start = begin(b, "start");
+		await until("the check", () => running(b, /sleep 600/).length > 0);
+		assert.match(start.said(), /Proving the LDAP path: .*\(\d+ s\)\.\.\./);
+		if (end === "kill") await liveSyncd(b, "kill");
+		else start.child.kill(end);
+		assert.notEqual(await start.ended, 0);
+		await assertNothingRuns(pair);
+		assert.deepEqual(redologs(b), before);
+	}
+	assert.equal(
+		JSON.parse(readFileSync(b.path("live_sync/status/role.json"), "utf8")).role,
+		"unknown",
+	);
 });
 
 test("the LDAP loop killed with SIGKILL in a pull: the next one does not pull beside what is left of it", async () => {
@@ -72,7 +104,7 @@ test("stop after the LDAP loop was killed in a pull leaves nothing of it", async
 /** Returns the two processes of rsync when some of the directory has come. */
 async function startSlowPull({ b, links }: Pair): Promise<number[]> {
 	links.toA.limit(trickle);
-	await liveSyncd(b, "start");
+	b.spawnLiveSyncd("loop", "ldap");
 	const pulling = () => running(b, /^rsync /);
 	await until("a pull", async () => {
 		if (pulling().length !== 2) return false;

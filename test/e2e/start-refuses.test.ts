@@ -1,10 +1,11 @@
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { test } from "node:test";
+import { serverName } from "../pair/install.ts";
 import { createPair } from "../pair/pair.ts";
 import { makeKey } from "../pair/sshd.ts";
-import { type AccountFile, accountFile } from "../pair/store/accounts.ts";
+import { adminDn, ldapUrl, localConfig } from "../pair/store/accounts.ts";
 import { until } from "../pair/until.ts";
 import {
 	assertNothingRuns,
@@ -20,20 +21,55 @@ test("invariant 7: start on the live server, and where the peer is not live, cha
 	await using pair = await createPair({ ...quickly });
 	const { a, b } = pair;
 	await deliver(pair, 3);
-	assert.ok((await refused(a, "is-live")).includes(`mailboxd does not run on ${b.address}`));
+	const said = await refused(a, "is-live");
+	assert.match(said, new RegExp(`mailboxd runs here .*type live-syncd start on ${b.address}`, "s"));
 	await a.stopZimbra();
 	assert.ok((await refused(b, "peer-not-live")).includes(`mailboxd does not run on ${a.address}`));
 	await assertNothingRuns(pair);
+});
+
+test("what this machine tells by itself is said with the other server silent, wrong or gone", async () => {
+	await using pair = await createPair({
+		proxy: true,
+		...quickly,
+		// Longer than the test may take: nothing is asked of the other server.
+		settings: { ...quick, connect_timeout: "5m", command_timeout: "5m" },
+	});
+	const { a, b, links } = pair;
+	links.toA.blackHole();
+	links.toB.blackHole();
+	await refused(a, "is-live");
+	const key = b.path(".ssh/live_sync");
+	renameSync(key, `${key}.away`);
+	await refused(b, "no-ssh-key");
+	renameSync(`${key}.away`, key);
+	const localconfig = b.path("conf/localconfig.xml");
+	const right = readFileSync(localconfig, "utf8");
+	const name = (other: string) =>
+		writeFileSync(localconfig, right.replace(`<value>${serverName}<`, `<value>${other}<`));
+	// An address of documentation (RFC 5737) stands for a name that leads to another machine.
+	name("192.0.2.7");
+	const said = await refused(b, "host-name");
+	assert.match(said, /192\.0\.2\.7, the name of this Zimbra .* leads to 192\.0\.2\.7, not to/);
+	assert.ok(said.includes(`/etc/hosts of this machine, in place of every other line`), said);
+	assert.ok(said.includes(`: ${b.address} 192.0.2.7;`), said);
+	name("a..b");
+	assert.match(await refused(b, "host-name"), /leads to no address/);
+	writeFileSync(localconfig, right);
+	const log = b.path("redolog/redo.log");
+	renameSync(log, `${log}.away`);
+	await refused(b, "no-initial-copy");
 });
 
 test("invariant 7: both servers as mirror, both live: refused", async () => {
 	await using pair = await createPair({ ...quickly });
 	const { a, b } = pair;
 	await b.startZimbra();
-	assert.match(await refused(b, "is-live"), /both serve mail/);
+	assert.match(await refused(b, "is-live"), /mailboxd runs here/);
 	await b.stopZimbra();
 	const loop = b.spawnLiveSyncd("loop", "redo");
 	await until("it runs", async () => (await b.liveSyncd("status")).code === 1);
+	await a.stopZimbra();
 	assert.match(await refused(a, "both-mirrors"), /can not run on both/);
 	loop.kill("SIGTERM");
 	await new Promise((resolve) => loop.once("exit", resolve));
@@ -84,16 +120,24 @@ test("without an initial copy, or with an unclean one, start says what to do", a
 test("an installation of several servers: start refuses, and names the other ones", async () => {
 	await using pair = await createPair({ ...quickly });
 	const { a, b } = pair;
-	const file = a.path(accountFile);
-	const directory = JSON.parse(readFileSync(file, "utf8")) as AccountFile;
-	const others = { "mta.example.net": ["mta"], "mbox2.example.net": ["mailbox", "mta"] };
-	writeFileSync(file, JSON.stringify({ ...directory, otherServers: others }));
+	const admin = ["-x", "-H", ldapUrl(a.directory), "-D", adminDn];
+	const bound = [...admin, "-w", localConfig(a.home)["zimbra_ldap_password"] ?? ""];
+	const dn = (name: string) => `cn=${name},cn=servers,cn=zimbra`;
+	for (const [name, services] of [
+		["mta.example.net", ["mta"]],
+		["mbox2.example.net", ["mailbox", "mta"]],
+	] as const) {
+		const entry = [
+			`dn: ${dn(name)}`,
+			...["organizationalRole", "zimbraServer"].map((each) => `objectClass: ${each}`),
+			`cn: ${name}`,
+			...services.map((each) => `zimbraServiceEnabled: ${each}`),
+		];
+		execFileSync("ldapadd", bound, { input: `${entry.join("\n")}\n`, stdio: "pipe" });
+	}
 	const said = await refused(b, "several-servers");
 	assert.match(said, /there is mbox2\.example\.net \(mailbox, mta\)/);
-	writeFileSync(
-		file,
-		JSON.stringify({ ...directory, otherServers: { "mta.example.net": ["mta"] } }),
-	);
+	execFileSync("ldapdelete", [...bound, dn("mbox2.example.net")]);
 	await liveSyncd(b, "start");
 	await deliver(pair, 1);
 	await caughtUp(pair);

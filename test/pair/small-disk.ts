@@ -31,6 +31,8 @@ export class SmallDisk implements AsyncDisposable {
 		const directory = host.path(below);
 		// The shell keeps the namespace, and mounts again what it is told to.
 		const script = [
+			// Of a disk that was mounted here before.
+			`rm -rf "${host.directory}/small-disk"`,
 			`cp -a "${directory}" "${host.directory}/small-disk"`,
 			`mount -t tmpfs -o size=${size},mode=755 none "${directory}"`,
 			`cp -a "${host.directory}/small-disk/." "${directory}"`,

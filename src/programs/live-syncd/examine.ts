@@ -59,6 +59,8 @@ export type Here = {
 	readonly role: Role;
 	/** of the redo log that came with the initial copy; undefined where there is none */
 	readonly serverId: string | undefined;
+	/** a mirror that has followed before goes on all the same */
+	readonly lacksRoom: boolean;
 };
 
 /**
@@ -85,18 +87,18 @@ export async function examineHere(examination: Examination): Promise<Here> {
 	for (const file of [base.stopFile, base.pidRedo, base.lock]) {
 		await demand(() => tryDirectory(dirname(file)));
 	}
-	const serverId = redo ? await demand(() => localServerId(config)) : undefined;
 	// A redo log that a mailboxd writes is left alone.
 	if (redo && mailboxd === undefined && (await isThere(zimbra.redolog))) {
 		await examineRedolog(examination);
 	}
+	const serverId = redo ? await demand(() => localServerId(config)) : undefined;
 	// Else it depends on what the live server has: check-history.ts.
 	if (redo && isFollowing(role)) await demand(() => findReplayed(config, role.timeline));
 	if (loops.includes("ldap") && (await isThere(dirname(zimbra.ldap)))) {
 		await demand(() => examineLdapPlaces(config));
 	}
-	if (redo) await demand(() => examineRoom(examination, role));
-	return { role, serverId };
+	const lacksRoom = (redo && (await demand(() => examineRoom(examination, role)))) ?? false;
+	return { role, serverId, lacksRoom };
 }
 
 /** What the other server says of itself, and whether its history contains ours. */
@@ -171,7 +173,15 @@ async function examineName({ config, demand, warn }: Examination): Promise<void>
 		return;
 	}
 	await demand(async () => {
-		const lead = await followName(name, ownAddresses(), settings.command_timeout);
+		const lead = await followName(name, ownAddresses(), settings.command_timeout).catch(
+			(error: unknown): never => {
+				// A name server that is not there yet: no refusal, but nothing to rely on either.
+				throw new Error(
+					`whether ${name} (zimbra_server_hostname) leads to this machine is not known; write it into /etc/hosts: ${localAddress} ${name}`,
+					{ cause: error },
+				);
+			},
+		);
 		throwIf(judgeHostName(name, localAddress, lead));
 	});
 }
@@ -208,11 +218,12 @@ async function examineLdapPlaces(config: PeerConfig): Promise<void> {
  * Refuses a new mirror on a disk that is all but full. One that has followed before goes on: the redo
  * log is received to the last byte, and a standby that stays down after a reboot is the greater harm.
  */
-async function examineRoom({ config, warn }: Examination, { role }: Role): Promise<void> {
+async function examineRoom({ config, warn }: Examination, { role }: Role): Promise<boolean> {
 	const lack = await lackOfRoom(config);
-	if (lack === undefined) return;
+	if (lack === undefined) return false;
 	if (role !== "mirror") throw lack;
 	warn(lack.message, lack.hint);
+	return true;
 }
 
 /** The server id in whatever redo log is here: the current one, or the newest in the archive. */

@@ -60,9 +60,10 @@ async function runBoth(config: PeerConfig): Promise<number> {
 						endAll();
 						resolve(1);
 					});
-					loop.once("exit", (code) => {
+					loop.once("exit", (code, signal) => {
+						// Told to end before it could listen, it has ended as it was told.
+						resolve(code ?? (ending && signal === "SIGTERM" ? 0 : 1));
 						endAll();
-						resolve(code ?? 1);
 					});
 				}),
 			);

@@ -141,7 +141,13 @@ async function passGuards(
 			({ local } = await examineThere(examination, here));
 		}
 		if (loops.includes("ldap")) {
-			await proveLdap({ config, log, signal, scratch: false, copied: true, tell });
+			const proof = { config, log, signal, scratch: false, copied: true, tell };
+			await proveLdap(proof).catch((error: unknown) => {
+				signal.throwIfAborted();
+				if (!here.lacksRoom) throw error;
+				// There may be none for a copy of LDAP: for the redo log there is, and mail counts more.
+				examination.warn(describe(error), hintOf(error));
+			});
 		}
 		signal.throwIfAborted();
 		if (local === undefined) return;
