@@ -244,6 +244,26 @@ test("stop after Zimbra ran without it may be killed in the middle, and Zimbra s
 	assertOnceOrExported(pair);
 });
 
+test("no loop was there to see it: stop tells what is not in the store, and from then on status does too", async () => {
+	await using pair = await createPair({ ...rarely });
+	const { b } = pair;
+	await liveSyncd(b, "start");
+	await deliver(pair, 3);
+	await caughtUp(pair);
+	await sleep(2500);
+	await pair.a.crash();
+	killLoops(b);
+	await b.startZimbra();
+	const told = /between 0:512 and 0:\d+ of its redo log, are not in the message store/;
+	assert.match(await liveSyncd(b, "stop", 1), told);
+	assert.match((await b.liveSyncd("status")).stdout, told);
+	assert.ok(existsSync(b.path("live_sync/status/unreplayed/redo.log")));
+	await b.stopZimbra();
+	assert.match(await liveSyncd(b, "stop"), /done\n$/);
+	assert.ok(!existsSync(b.path("live_sync/status/unreplayed")));
+	assertOnceOrExported(pair);
+});
+
 test("copies and moves of a mailbox that Zimbra has not touched are replayed once after it ran", async () => {
 	await using pair = await createPair({ ...rarely });
 	const { a, b } = pair;

@@ -239,7 +239,18 @@ async function refuseWhereMailIsLeft(config: Config, log: Logger): Promise<void>
 		return;
 	}
 	log.error({ kept: config.base.unreplayed }, what);
-	throw notReplayed(config, what);
+	const refusal = notReplayed(config, what);
+	await tellProblem(config, refusal);
+	throw refusal;
+}
+
+/** For `status`, beside what the redo loop has published: it may have ended before it could see this. */
+async function tellProblem({ base }: Config, { code, message, hint }: Refusal): Promise<void> {
+	const known = await readPublished<RedoState>(base.stateRedo, 1);
+	if (known === undefined || known.problems.some((problem) => problem.message === message)) return;
+	const problem = { code, message, hint, since: Date.now(), critical: true };
+	const others = known.problems.filter((each) => each.hint !== hint);
+	await publish(base.stateRedo, { ...known, problems: [...others, problem] });
 }
 
 /** Zimbra was started here without `stop`, and is down again: exactly what it has not executed is replayed. */
