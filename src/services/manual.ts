@@ -11,6 +11,7 @@ export const manualPages = [
 	"commands",
 	"settings",
 	"ldap",
+	"security",
 	"readme",
 ] as const;
 

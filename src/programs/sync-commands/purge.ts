@@ -1,7 +1,7 @@
 import { lstat, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { type ArchivedLog, planPurge } from "../../formats/retention.ts";
-import { programPath } from "../../services/manual.ts";
+import { liveSyncdPath } from "../../services/manual.ts";
 import { readMirrors } from "../../services/mirrors.ts";
 import type { ZimbraPaths } from "../../services/paths.ts";
 import { listArchive, openLog } from "../../services/redolog/open-log.ts";
@@ -26,7 +26,7 @@ export const serve: Serve<"purge"> = async (_, { config, log }) => {
 		log("info", "removed", { file: path });
 	}
 	for (const reason of plan.kept) {
-		const hint = `if that mirror is no more, on the server that keeps them: ${programPath()} forget ADDRESS`;
+		const hint = `if that mirror is no more, on the server that keeps them: ${liveSyncdPath()} forget ADDRESS`;
 		complain(`sync-commands: archives are kept: ${reason}; ${hint}`);
 		log("warn", "archives are kept", { reason });
 	}
