@@ -7,7 +7,7 @@ import { peerHint } from "./peer-hints.ts";
  * print before it (.bashrc), with or without a line end; and sshd, PAM or another program may answer in
  * its place. So an answer is found by how it begins, in the answers of version 2.0.0 too.
  */
-export const answerBegins = {
+const answerBegins = {
 	hello: '{"protocol":',
 	settings: '{"settings":',
 	ldap_changes: '{"kind":"hello"',
