@@ -17,7 +17,10 @@ export type Behind = {
 	readonly mailboxes: ReadonlySet<number>;
 	/** accounts for which it has made a mailbox here */
 	readonly accounts: ReadonlySet<string>;
-	/** false where something there cannot be read: then it may have worked in any mailbox */
+	/**
+	 * False where something there cannot be read, or is the live server's: then nobody knows what the store
+	 * has, and nothing is to be executed on it
+	 */
 	readonly whole: boolean;
 };
 
@@ -40,6 +43,8 @@ export async function lookBehind(
 	const committed = new Set<string>();
 	const mailboxes = new Set<number>();
 	const accounts = new Set<string>();
+	// A transaction is named after the second in which its server was started.
+	const starts = new Set([...received].map((id) => id.slice(0, id.indexOf("."))));
 	let readable = whole;
 	for (const { log, from } of parts) {
 		const walk = new LogWalk(log.source, { from });
@@ -49,6 +54,8 @@ export async function lookBehind(
 			const id = formatTransaction(record.transaction);
 			if (record.kind === "commit") committed.add(id);
 			if (record.kind !== "change" || received.has(id)) continue;
+			// All of the live server was copied here anew, its store too, or a loop was killed as it wrote.
+			if (starts.has(String(record.transaction.time))) readable = false;
 			if (record.opcode === storeIncomingBlob || quiet.has(record.opcode)) continue;
 			mailboxes.add(record.mailboxId);
 			if (record.accountId !== undefined) accounts.add(record.accountId);

@@ -77,7 +77,7 @@ export async function stop(config: Config, options: StopOptions = {}): Promise<n
 		return tellLosses(losses, options);
 	} catch (error) {
 		// Where Zimbra runs already, nobody is to be told not to start it.
-		if (!(error instanceof Refusal && error.code === "mailboxd-up")) {
+		if ((await mailboxdProcess(config)) === undefined) {
 			process.stderr.write(
 				"live-syncd: not all that was received is in the message store yet. Do not start Zimbra here before live-syncd stop has ended with done: what is left could not be replayed any more\n",
 			);
@@ -139,10 +139,12 @@ async function bringUpToDate(config: Config, log: Logger): Promise<string[]> {
 
 /** Whether Zimbra has been started here since this server received something. */
 async function whetherZimbraRan(config: Config): Promise<"not" | "ran" | "runs"> {
-	const mailboxd = makeMailboxd({ run: makeRun(config.settings), config });
-	if ((await mailboxd.process()) !== undefined) return "runs";
+	if ((await mailboxdProcess(config)) !== undefined) return "runs";
 	return (await foreignLog(config)) === undefined ? "not" : "ran";
 }
+
+const mailboxdProcess = (config: Config) =>
+	makeMailboxd({ run: makeRun(config.settings), config }).process();
 
 /**
  * Whether there may be something to replay. Throws a Refusal (position-lost) where that cannot be told, and

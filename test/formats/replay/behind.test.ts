@@ -138,6 +138,12 @@ test("where a log of Zimbra's is gone or cannot be read, nothing is replayed as 
 	assert.deepEqual((await sorted(before, [half])).open, [id(1)]);
 });
 
+test("where the live server's own history goes on behind what was received, nothing is replayed", async () => {
+	// As after an initial copy over a mirror that nobody has cleared of its earlier life.
+	const { open, overtaken } = await sorted([change(1), done(1)], [change(2, 4), done(2, 4)]);
+	assert.deepEqual([open, overtaken], [[], [id(1)]]);
+});
+
 test("where Zimbra's start has cut a record that had not come whole is found, whatever it wrote there", () => {
 	const whole = [change(1), done(1), change(2), done(2), change(3)];
 	const cut = sizeOf(whole);
