@@ -23,6 +23,7 @@ export type RefusalCode =
 	| "mailboxd-up"
 	| "no-initial-copy"
 	| "no-ssh-key"
+	| "not-a-file"
 	| "not-configured"
 	| "old-agent"
 	| "peer-not-live"

@@ -11,6 +11,7 @@ import { makeRun } from "../../services/run.ts";
 import { connect } from "../../services/ssh/connect.ts";
 import { ldapService } from "../../services/zimbra/service.ts";
 import { keepTrying } from "../keep-trying.ts";
+import { longestPause } from "../reconnect.ts";
 import { regularly } from "../regularly.ts";
 import { LdapStatus } from "./ldap-status.ts";
 import { openWatch } from "./live-watch.ts";
@@ -116,7 +117,7 @@ async function follow(loop: Loop): Promise<void> {
 		},
 		{
 			signal,
-			longestMs: config.settings.reconnect_max,
+			longestMs: (problem) => longestPause(problem, config.settings),
 			isFinal: (problem) => problem instanceof Refusal && withdrawals.has(problem.code),
 			onRetry(problem, delayMs) {
 				status.problems.report(atFault, problem);

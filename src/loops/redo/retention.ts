@@ -9,6 +9,8 @@ import { removeReplayedArchives } from "./replayed-archives.ts";
 const lookMs = 5000;
 /** The live server keeps archives for days: it is enough to ask now and then. */
 const betweenMs = 15 * 60_000;
+/** Sooner than a trouble becomes critical: the link may just have been down. */
+const afterFailureMs = 2 * 60_000;
 
 /**
  * Removes archives that nobody needs any more, here and on the live server, after replay has left
@@ -23,6 +25,7 @@ export async function keepRetention(
 ): Promise<void> {
 	let done: { sequence: number; at: number } | undefined;
 	let kept = false;
+	let pauseMs = betweenMs;
 	while (!signal.aborted) {
 		await sleep(lookMs, undefined, { signal }).catch(() => undefined);
 		const sequence = status.replayed?.sequence;
@@ -30,13 +33,19 @@ export async function keepRetention(
 		done ??= { sequence, at: Number.NEGATIVE_INFINITY };
 		// What is kept there for another mirror may be mended at any time.
 		const due = sequence > done.sequence || kept;
-		if (!due || performance.now() - done.at < betweenMs) continue;
+		if (!due || performance.now() - done.at < pauseMs) continue;
 		done = { sequence, at: performance.now() };
 		try {
 			await removeReplayedArchives(config, log);
 			kept = await purgeLive(config, status, log, signal);
+			pauseMs = betweenMs;
 		} catch (error) {
-			if (!signal.aborted) log.warn({ reason: describe(error) }, "old archives were not removed");
+			if (signal.aborted) return;
+			// Tried again though no other log may come: what is not removed fills a disk.
+			kept = true;
+			pauseMs = afterFailureMs;
+			const message = `old archives were not removed: ${describe(error)}`;
+			status.problems.note("retention", { code: "trouble", message, critical: false });
 		}
 	}
 }
@@ -50,7 +59,10 @@ async function purgeLive(
 ): Promise<boolean> {
 	const timeoutMs = config.settings.command_timeout;
 	const backups = await ask(config, "query_incremental", signal, timeoutMs);
-	if (backups.stdout.trim() === "true") return false;
+	if (backups.stdout.trim() === "true") {
+		problems.resolved("retention");
+		return false;
+	}
 	const { exitCode, stderr } = await ask(config, "purge", signal, timeoutMs);
 	log.info({ exitCode }, "asked the live server to purge its archive");
 	// What it keeps for us goes when we have replayed it: that is catching up, and no trouble.

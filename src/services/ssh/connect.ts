@@ -11,6 +11,7 @@ import {
 import { deadline } from "../clock.ts";
 import type { Config } from "../config.ts";
 import { readIfThere } from "../files.ts";
+import { dial, TurnedAway, Unanswered } from "./dial.ts";
 
 /** An open ssh connection to the peer, on which commands can be run. */
 export type SshLink = Disposable & {
@@ -34,9 +35,11 @@ export async function connect(config: Config, signal: AbortSignal): Promise<SshL
 	if (known.length === 0) throw hostKeyRefusal(config, "unknown host");
 	const privateKey = await readKey(config);
 
+	const sock = await dial(remoteAddress, settings.ssh_port, settings.connect_timeout, signal);
 	let verdict: HostKeyVerdict = "known";
 	const client = new ssh2.Client();
 	const options: ConnectConfig = {
+		sock,
 		host: remoteAddress,
 		port: settings.ssh_port,
 		username: settings.user,
@@ -77,7 +80,7 @@ export async function connect(config: Config, signal: AbortSignal): Promise<SshL
 		client.once("ready", resolve).once("close", lost);
 		client.on("error", (error) => {
 			reason ??= error;
-			reject(explain(error, verdict, config));
+			reject(tellSilence(explain(error, verdict, config), error, sock.bytesRead));
 		});
 		client.connect(options);
 	}).catch((error: unknown) => {
@@ -176,6 +179,15 @@ function explain(error: Error, verdict: HostKeyVerdict, config: Config): Error {
 	}
 	const port = settings.ssh_port;
 	return new Error(`no ssh connection to ${remoteAddress} port ${port}`, { cause: error });
+}
+
+/** How soon it is worth another try depends on whether a server has answered at all. */
+function tellSilence(explained: Error, error: Error, heardBytes: number): Error {
+	if (explained instanceof Refusal) return explained;
+	const { message, cause } = explained;
+	if (heardBytes > 0) return new TurnedAway(message, { cause });
+	const silent = "level" in error && error.level === "client-timeout";
+	return silent ? new Unanswered(message, { cause }) : explained;
 }
 
 function hostKeyRefusal(config: Config, verdict: HostKeyVerdict): Refusal {
