@@ -468,6 +468,7 @@ test("a link over which nothing has to come works when it has stood for a while"
 	await history.stop();
 	await pair.caughtUp();
 	await pair.stop();
+	pair.onFlushed = (position) => pair.status.setFlushed(position);
 	let signs = 0;
 	pair.onHealthy = () => {
 		signs++;
