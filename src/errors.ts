@@ -30,6 +30,7 @@ export type RefusalCode =
 	| "no-initial-copy"
 	| "no-ssh-key"
 	| "noisy-shell"
+	| "not-a-file"
 	| "not-configured"
 	| "not-writable"
 	| "old-agent"
@@ -58,11 +59,11 @@ export class Refusal extends Error {
 	}
 }
 
-/** Tried again, as any other `Error`; `hint` is what a person can do meanwhile. */
+/** Tried again, as any other `Error`; `hint` is what a person can do meanwhile, if there is anything. */
 export class Trouble extends Error {
-	readonly hint: string;
+	readonly hint: string | undefined;
 
-	constructor(message: string, hint: string, options?: ErrorOptions) {
+	constructor(message: string, hint?: string, options?: ErrorOptions) {
 		super(message, options);
 		this.hint = hint;
 	}

@@ -96,6 +96,8 @@ export type LdapState = {
 		| undefined;
 	/** when the live server was last heard of */
 	readonly heardAt?: StateMoment | undefined;
+	/** where the live log ended then; a mirror that has more waits for no copy that covers it */
+	readonly liveEnd?: Position | undefined;
 	/** ms since the epoch, the live clock at that moment */
 	readonly liveClock?: number | undefined;
 	readonly staged?: LdapSnapshot | undefined;
@@ -105,6 +107,8 @@ export type LdapState = {
 	 * transaction id moves it on without a new copy.
 	 */
 	readonly coverage?: Coverage | undefined;
+	/** when a look at the live directory bore that out last */
+	readonly coverageAt?: StateMoment | undefined;
 	/** whether the LDAP passwords in localconfig.xml of the two hosts have drifted apart */
 	readonly passwordsDiffer?: boolean | undefined;
 	/** copies put in use since the loop started */

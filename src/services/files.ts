@@ -1,7 +1,16 @@
-import { promises, readFileSync, readlinkSync } from "node:fs";
+import {
+	closeSync,
+	constants,
+	fstatSync,
+	openSync,
+	promises,
+	readFileSync,
+	readlinkSync,
+	type Stats,
+} from "node:fs";
 import type { FileHandle } from "node:fs/promises";
 import { dirname } from "node:path";
-import { hasCode } from "../errors.ts";
+import { hasCode, Refusal } from "../errors.ts";
 
 // `promises` is taken from node:fs, which loads them when the first one is asked for: a short command
 // needs none, and they take a good part of the time in which it starts.
@@ -130,6 +139,56 @@ export async function openIfThere(path: string, flags: string): Promise<FileHand
 		throw error;
 	}
 }
+
+/** A link is not followed, and a FIFO not waited for. Source: open(2). */
+const plainFileFlags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
+
+/**
+ * Opens a file for reading that must be one; undefined where there is none. Where a link, a FIFO, a
+ * directory or a device lies under that name, it throws a Refusal (not-a-file) at once.
+ */
+export async function openPlainFile(path: string): Promise<FileHandle | undefined> {
+	let file: FileHandle | undefined;
+	try {
+		file = await promises.open(path, plainFileFlags);
+		mustBePlain(await file.stat(), path);
+		return file;
+	} catch (error) {
+		await file?.close();
+		return absentOrOdd(error, path);
+	}
+}
+
+/** The same, at once: the file descriptor. */
+export function openPlainFileSync(path: string): number | undefined {
+	let fd: number | undefined;
+	try {
+		fd = openSync(path, plainFileFlags);
+		mustBePlain(fstatSync(fd), path);
+		return fd;
+	} catch (error) {
+		if (fd !== undefined) closeSync(fd);
+		return absentOrOdd(error, path);
+	}
+}
+
+function mustBePlain(found: Stats, path: string): void {
+	if (!found.isFile()) throw notAFile(path);
+}
+
+function absentOrOdd(error: unknown, path: string): undefined {
+	if (hasCode(error, "ENOENT")) return undefined;
+	// A link; a socket, or a device without a driver.
+	if (hasCode(error, "ELOOP", "ENXIO")) throw notAFile(path);
+	throw error;
+}
+
+const notAFile = (path: string): Refusal =>
+	new Refusal(
+		"not-a-file",
+		`${path} is not a plain file, but a link, a FIFO, a directory or a device: it is not read`,
+		`look at it: ls -l ${path}; a redo log is a plain file, and redolog/ or redolog/archive may be a link to a directory elsewhere`,
+	);
 
 /** Reads exactly `length` bytes at `position`, or fewer at the end of the file. */
 export async function readAt(file: FileHandle, position: number, length: number): Promise<Buffer> {

@@ -1,7 +1,7 @@
 import { stat } from "node:fs/promises";
 import { dirname } from "node:path";
 import type { Refusal } from "../errors.ts";
-import { judgeRoom, type Room } from "../formats/guards.ts";
+import { judgeRoom, mebibytes, type Room } from "../formats/guards.ts";
 import type { Config } from "./config.ts";
 import { freeBytes, isThere } from "./files.ts";
 import { roomForCopy } from "./ldap/copies.ts";
@@ -17,6 +17,45 @@ export async function lackOfRoom(config: Config): Promise<Refusal | undefined> {
 		rooms.filter((room) => room !== undefined),
 		settings.disk_floor,
 	);
+}
+
+/** How long a look at the free space counts, and how much of what it found may be used on it. */
+const lookCountsMs = 1000;
+const lookShare = 0.5;
+
+/**
+ * Below a tenth of disk_floor nothing more is received: the database and LDAP of a mirror, which often
+ * share the file system with redolog/, could not work there any more, and a standby that has the last
+ * mail and cannot start is none.
+ */
+export class ReceivingFloor {
+	readonly #config: Config;
+	#allowedBytes = 0;
+	#lookedAt = Number.NEGATIVE_INFINITY;
+
+	constructor(config: Config) {
+		this.#config = config;
+	}
+
+	/** Throws, as for a full disk, where so many bytes more would leave less than must stay. */
+	async demand(bytes: number): Promise<void> {
+		const { settings, zimbra } = this.#config;
+		const floor = settings.disk_floor / 10;
+		if (floor === 0) return;
+		const now = performance.now();
+		if (bytes > this.#allowedBytes || now - this.#lookedAt > lookCountsMs) {
+			const free = await freeBytes(zimbra.redolog);
+			if (free - bytes < floor) {
+				const error = new Error(
+					`ENOSPC: ${mebibytes(free)} MiB are free, and ${mebibytes(floor)} MiB stay free for the database and LDAP of this mirror (a tenth of disk_floor), so nothing more is received: write '${zimbra.currentLog}'`,
+				);
+				throw Object.assign(error, { code: "ENOSPC" });
+			}
+			this.#allowedBytes = Math.max(bytes, (free - floor) * lookShare);
+			this.#lookedAt = now;
+		}
+		this.#allowedBytes -= bytes;
+	}
 }
 
 async function lookAt(directory: string): Promise<Room> {

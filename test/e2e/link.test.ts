@@ -1,5 +1,14 @@
 import assert from "node:assert/strict";
-import { mkdirSync, writeFileSync } from "node:fs";
+import {
+	mkdirSync,
+	mkdtempSync,
+	readFileSync,
+	renameSync,
+	rmSync,
+	statSync,
+	symlinkSync,
+	writeFileSync,
+} from "node:fs";
 import { dirname } from "node:path";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -8,6 +17,7 @@ import { now } from "../../src/services/clock.ts";
 import { createPair, type Pair } from "../pair/pair.ts";
 import { until } from "../pair/until.ts";
 import {
+	assertExecutedOnce,
 	assertNothingRuns,
 	caughtUp,
 	deliver,
@@ -17,6 +27,8 @@ import {
 	quick,
 	quickly,
 	redoState,
+	replayed,
+	tail,
 } from "./support.ts";
 
 test("the link cut at arbitrary bytes, twenty times: nothing lost, no process left on the live server", async () => {
@@ -76,6 +88,60 @@ test("the live host reboots in the middle of a record: the mirror cuts with it a
 		await pair.a.boot({ zimbra: true });
 		await deliver(pair, 4, 3);
 		await caughtUp(pair);
+	}
+});
+
+test("live mailboxd dies inside a message of some MB, its host stays up: the mirror cuts and goes on, each operation once", async () => {
+	await using pair = await createPair({ ldap: true, ...quickly });
+	const { a, b } = pair;
+	await liveSyncd(b, "start");
+	for (const tornAt of [2600, 9000]) {
+		await deliver(pair, 4);
+		await replayed(pair);
+		await a.crashMailboxd({ tornAt });
+		await caughtUp(pair);
+		await a.mustRun("zmmailboxdctl", "start");
+		await deliver(pair, 4, 3);
+		await caughtUp(pair);
+	}
+	await replayed(pair);
+	await liveSyncd(b, "stop");
+	assert.doesNotMatch(readFileSync(b.path("live_sync/log/live_sync.log"), "utf8"), /divergence/);
+	assertExecutedOnce(pair);
+});
+
+test("a disk of the mirror that fails after the live server has accepted the position is one trouble, not one at each attempt", async (t) => {
+	const elsewhere = mkdtempSync("/dev/shm/live-sync-archive-");
+	try {
+		await using pair = await createPair({ proxy: true, ...quickly });
+		const { b } = pair;
+		const archive = b.path("redolog/archive");
+		if (statSync(elsewhere).dev === statSync(archive).dev) return t.skip("one file system only");
+		await using _ = await following(pair);
+		await deliver(pair, 3);
+		await caughtUp(pair);
+		renameSync(archive, `${archive}.real`);
+		symlinkSync(elsewhere, archive);
+		await deliver(pair, 3, 3);
+		const trouble = async () =>
+			(await redoState(b))?.problems.find(({ message }) => /EXDEV/.test(message));
+		await until("it is said", async () => (await trouble()) !== undefined);
+		const since = (await trouble())?.since;
+		const asked = () => pair.links.toA.connections;
+		const before = asked();
+		await until("it is tried again", () => asked() >= before + 4, 40).catch((error: unknown) => {
+			throw new Error(`${String(error)}${tail(b)}`);
+		});
+		assert.equal((await trouble())?.since, since);
+		const lines = readFileSync(b.path("live_sync/log/live_sync.log"), "utf8").split("\n");
+		const told = lines.filter((line) => / redo: link: |streaming|connecting|waiting/.test(line));
+		assert.ok(told.length <= 6, told.join("\n"));
+		rmSync(archive);
+		renameSync(`${archive}.real`, archive);
+		await caughtUp(pair);
+		await until("it is over", async () => (await redoState(b))?.problems.length === 0);
+	} finally {
+		rmSync(elsewhere, { recursive: true });
 	}
 });
 

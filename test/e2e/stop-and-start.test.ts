@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { readdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { readdirSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { createPair } from "../pair/pair.ts";
@@ -102,6 +102,30 @@ test("stop waits for the LDAP copy with an account that has just been made and h
 	assert.doesNotMatch(stop.said(), /set aside/);
 	assertExecutedOnce(pair);
 	assert.deepEqual(readdirSync(b.path("live_sync/status/failed")), []);
+});
+
+test("stop does not wait for a copy of LDAP that can not come: the live log was cut below what is here", async () => {
+	const settings = { ...quick, replay_interval: "1h", service_timeout: "1h" };
+	await using pair = await createPair({ ldap: true, ...quickly, settings });
+	const { a, b } = pair;
+	await liveSyncd(b, "start");
+	await until("the first copy", async () => (await ldapState(b))?.installed !== undefined);
+	await deliver(pair, 3);
+	// Behind what recovery executes again, after which it would roll the log over.
+	await sleep(3000);
+	await a.crashMailboxd({ tornAt: 50 });
+	await caughtUp(pair);
+	const { size } = statSync(b.path("redolog/redo.log"));
+	await until("the copy covers it", async () => (await ldapState(b))?.coverage?.offset === size);
+	killLoop(b, "redo");
+	await a.mustRun("zmmailboxdctl", "start");
+	await until("LDAP is heard of behind the cut", async () => {
+		const coverage = (await ldapState(b))?.coverage;
+		return coverage !== undefined && coverage.offset < size;
+	});
+	const stop = begin(b, "stop");
+	assert.equal(await stop.ended, 0, stop.said());
+	await assertNothingRuns(pair);
 });
 
 test("stop waits for a replay run as long as that makes progress", async () => {

@@ -69,11 +69,15 @@ export class DigestChain {
 }
 
 /**
- * Of links kept from before, how many may be taken for an offset: the last whole MiB and what follows it
- * are read in any case. A link that was kept of bytes that have been cut since would else count where
- * nothing comes behind it.
+ * Bytes before an offset that are read in any case, whatever links are kept of them. mailboxd may have cut
+ * them since and written them again: a message that a crash has torn comes again, often to the same place
+ * and with the same length, so that only its first bytes differ. More than any message, and read in a
+ * fraction of a second.
  */
-export const linksToTake = (offset: number): number => Math.max(0, linksBelow(offset) - 1);
+const readAgain = 64 * chainStep;
+
+/** Of links kept from before, how many may be taken for an offset. */
+export const linksToTake = (offset: number): number => linksBelow(offset - readAgain);
 
 /** How many whole links lie at or below an offset. */
 const linksBelow = (offset: number): number =>

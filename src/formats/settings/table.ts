@@ -141,8 +141,8 @@ export const settingsTable = {
 	reconnect_max: {
 		type: "duration",
 		range: [0.2, 3600],
-		default: "60s",
-		help: "Longest pause between two attempts to connect; the first is one second or this, whichever is less.",
+		default: "5s",
+		help: "Longest pause between two attempts to connect; the first is one second or this, whichever is less. A server that does not answer at all is tried each second, one that does not let the mirror in at least each 30 s.",
 	},
 	lag_max: {
 		type: "duration",
@@ -207,7 +207,7 @@ export const settingsTable = {
 		type: "size",
 		range: [0, 1e15],
 		default: "1G",
-		help: "Free space below which nothing large is begun.",
+		help: "Free space below which nothing large is begun. Below a tenth of it no more of the redo log is received.",
 	},
 	clock_offset_max: {
 		type: "duration",

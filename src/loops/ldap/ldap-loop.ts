@@ -13,6 +13,7 @@ import { askedOf, connect } from "../../services/ssh/connect.ts";
 import { ldapService } from "../../services/zimbra/service.ts";
 import { keepTrying } from "../keep-trying.ts";
 import { clearSnapshots } from "../ldap-source/snapshot.ts";
+import { longestPause } from "../reconnect.ts";
 import { regularly } from "../regularly.ts";
 import { LdapStatus } from "./ldap-status.ts";
 import { openWatch } from "./live-watch.ts";
@@ -124,7 +125,7 @@ async function follow(loop: Loop): Promise<void> {
 		},
 		{
 			signal,
-			longestMs: config.settings.reconnect_max,
+			longestMs: (problem) => longestPause(problem, config.settings),
 			isFinal: (problem) => problem instanceof Refusal && withdrawals.has(problem.code),
 			onRetry(problem, delayMs) {
 				status.problems.report(atFault, problem);

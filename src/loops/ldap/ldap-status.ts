@@ -1,6 +1,11 @@
 import { type LdapMark, sameData } from "../../formats/ldap/mark.ts";
 import type { Coverage, LdapLook } from "../../formats/ldap/wire.ts";
-import { comparePositions, formatPosition, sameLog } from "../../formats/redolog/position.ts";
+import {
+	comparePositions,
+	formatPosition,
+	type Position,
+	sameLog,
+} from "../../formats/redolog/position.ts";
 import type { LdapSnapshot, LdapState } from "../../formats/state.ts";
 import { type Moment, now } from "../../services/clock.ts";
 import type { Logger } from "../../services/log/logger.ts";
@@ -15,10 +20,12 @@ export class LdapStatus {
 	#changeSeen: LdapState["changeSeen"];
 	#changedTo: LdapMark | undefined;
 	#heardAt: Moment | undefined;
+	#liveEnd: Position | undefined;
 	#liveClock: number | undefined;
 	#staged: LdapSnapshot | undefined;
 	#installed: LdapSnapshot | undefined;
 	#coverage: Coverage | undefined;
+	#coverageAt: Moment | undefined;
 	#rounds = 0;
 	#lastRound: LdapState["lastRound"];
 	passwordsDiffer: boolean | undefined;
@@ -67,6 +74,7 @@ export class LdapStatus {
 	/** What the live directory is now; an unchanged one moves the coverage on. */
 	heard(look: LdapLook): void {
 		this.#heardAt = now();
+		this.#liveEnd = look.coverage;
 		this.#liveClock = look.clock;
 		if (this.#changedTo === undefined || !sameData(this.#changedTo, look)) {
 			this.#changedTo = look;
@@ -74,7 +82,9 @@ export class LdapStatus {
 		}
 		const { coverage } = look;
 		if (coverage !== undefined && this.#isCut(coverage)) this.#coverage = undefined;
-		if (this.#installed !== undefined && sameData(this.#installed, look)) this.#extend(coverage);
+		if (this.#installed === undefined || !sameData(this.#installed, look)) return;
+		this.#extend(coverage);
+		this.#coverageAt = this.#heardAt;
 	}
 
 	snapshot(): LdapState {
@@ -86,10 +96,15 @@ export class LdapStatus {
 			peer: this.#peer,
 			changeSeen: this.#changeSeen,
 			heardAt: this.#heardAt,
+			liveEnd: this.#liveEnd && {
+				sequence: this.#liveEnd.sequence,
+				offset: this.#liveEnd.offset,
+			},
 			liveClock: this.#liveClock,
 			staged: this.#staged,
 			installed: this.#installed,
 			coverage: this.#coverage,
+			coverageAt: this.#coverageAt,
 			passwordsDiffer: this.passwordsDiffer,
 			rounds: this.#rounds,
 			lastRound: this.#lastRound,

@@ -8,6 +8,7 @@ import { publish } from "../../services/publish.ts";
 import { dropSavedLogs } from "../../services/redolog/saved-logs.ts";
 import { readRole } from "../../services/role.ts";
 import { keepTrying } from "../keep-trying.ts";
+import { longestPause } from "../reconnect.ts";
 import { regularly } from "../regularly.ts";
 import { type OpenStream, openStream } from "./receiver/live-stream.ts";
 import { type ReceiveOptions, receiveOnce } from "./receiver/receive.ts";
@@ -71,7 +72,14 @@ export async function runRedoLoop(
 			settled.flushed(position, performance.now());
 		},
 		onVerified: (name) => status.setVerified(name),
-		async onCut(identity, offset) {
+		async onCut(identity, offset, compared) {
+			// A sender of 2.0.0 told a cut of more than a MiB too low. What was executed here is then taken
+			// for lost there, so both sides compare first.
+			if (!compared && (await replayer.reaches(identity, offset))) {
+				throw new Error(
+					`the live server says that it has cut redo log ${identity.sequence} at ${offset}, below what was replayed here; it is asked again, with digests`,
+				);
+			}
 			settled.cut({ ...identity, offset });
 			await replayer.cut(identity, offset, signal);
 		},
@@ -121,7 +129,7 @@ async function receive(
 	try {
 		await keepTrying((healthy) => receiveOnce({ ...options, healthy }), {
 			signal,
-			longestMs: config.settings.reconnect_max,
+			longestMs: (problem) => longestPause(problem, config.settings),
 			isFinal: (problem) => problem instanceof Refusal && withdrawals.has(problem.code),
 			onRetry(problem, delayMs) {
 				if (problem !== undefined) status.problems.report("link", problem);

@@ -12,6 +12,8 @@ import { tellMove } from "./tell-move.ts";
 const lookMs = 5000;
 /** The live server keeps archives for days: it is enough to ask now and then. */
 const betweenMs = 15 * 60_000;
+/** Sooner than a trouble becomes critical: the link may just have been down. */
+const afterFailureMs = 2 * 60_000;
 
 /**
  * Removes archives that nobody needs any more, here and on the live server, after replay has left
@@ -26,6 +28,7 @@ export async function keepRetention(
 ): Promise<void> {
 	let done: { sequence: number; at: number } | undefined;
 	let kept = false;
+	let pauseMs = betweenMs;
 	while (!signal.aborted) {
 		await sleep(lookMs, undefined, { signal }).catch(() => undefined);
 		const sequence = status.replayed?.sequence;
@@ -33,15 +36,21 @@ export async function keepRetention(
 		done ??= { sequence, at: Number.NEGATIVE_INFINITY };
 		// What is kept there for another mirror may be mended at any time.
 		const due = sequence > done.sequence || kept;
-		if (!due || performance.now() - done.at < betweenMs) continue;
+		if (!due || performance.now() - done.at < pauseMs) continue;
 		done = { sequence, at: performance.now() };
 		try {
 			await removeReplayedArchives(config, log);
 			kept = await purgeLive(config, status, log, signal);
 			const { command_timeout } = config.settings;
 			await tellMove(config, (request) => ask(config, request, signal, command_timeout), log);
+			pauseMs = betweenMs;
 		} catch (error) {
-			if (!signal.aborted) log.warn({ reason: describe(error) }, "old archives were not removed");
+			if (signal.aborted) return;
+			// Tried again though no other log may come: what is not removed fills a disk.
+			kept = true;
+			pauseMs = afterFailureMs;
+			const message = `old archives were not removed: ${describe(error)}`;
+			status.problems.note("retention", { code: "trouble", message, critical: false });
 		}
 	}
 }
@@ -56,7 +65,10 @@ async function purgeLive(
 	const timeoutMs = config.settings.command_timeout;
 	const backups = await ask(config, "query_incremental", signal, timeoutMs);
 	// A login shell may print before it.
-	if (/true\s*$/.test(backups.stdout)) return false;
+	if (/true\s*$/.test(backups.stdout)) {
+		problems.resolved("retention");
+		return false;
+	}
 	const answer = await ask(config, "purge", signal, timeoutMs);
 	const { exitCode, stderr } = answer;
 	log.info({ exitCode }, "asked the live server to purge its archive");

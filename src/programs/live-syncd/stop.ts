@@ -26,7 +26,7 @@ import {
 	notReplayed,
 	prepareUnreplayed,
 } from "../../loops/redo/unreplayed.ts";
-import { now } from "../../services/clock.ts";
+import { ageOf, type Moment, now } from "../../services/clock.ts";
 import type { Config } from "../../services/config.ts";
 import { readIfThere, writeDurably } from "../../services/files.ts";
 import { endRound } from "../../services/ldap/round-processes.ts";
@@ -48,6 +48,8 @@ import { takeTurn } from "./turn.ts";
 
 /** A loop publishes each second; one that does not for so long is not waited for. */
 const publishedMs = 5000;
+/** The LDAP loop publishes that often. */
+const ldapStateMs = 1000;
 /** After so long a wait for LDAP is told. */
 const tellOfLdapMs = 1000;
 
@@ -175,13 +177,14 @@ async function endLoops(config: Config, log: Logger): Promise<void> {
 
 /**
  * Mail for an account that the LDAP copy here does not know yet cannot be replayed. While the LDAP loop
- * has the live server, and no trouble, it is given the time to bring the accounts of all that was received.
+ * hears the live server, and has no trouble, it is given the time to bring the accounts of all that was
+ * received. A copy that can not come is not waited for: see {@link mayCover}.
  */
 async function waitForLdap(config: Config, patience: Patience): Promise<void> {
 	const { base, settings } = config;
 	const flushed = await flushedNow(config);
 	if (flushed === undefined) return;
-	const began = performance.now();
+	const began = now();
 	let told = false;
 	patience.allow(settings.service_timeout);
 	do {
@@ -190,11 +193,32 @@ async function waitForLdap(config: Config, patience: Patience): Promise<void> {
 		if (ldap === undefined || ldap.phase === "stopped") return;
 		if (ldap.problems.length > 0) return;
 		if (ldap.coverage !== undefined && comparePositions(ldap.coverage, flushed) >= 0) return;
-		if (!told && performance.now() - began > tellOfLdapMs) {
+		if (!mayCover(ldap, flushed, settings, began)) return;
+		if (!told && ageOf(began) > tellOfLdapMs) {
 			told = true;
 			process.stdout.write("Waiting for a copy of LDAP that covers what was received...\n");
 		}
 	} while (await patience.lasts());
+}
+
+/**
+ * Whether a copy of LDAP that covers a position may still come.
+ * @param began when `stop` began to wait
+ */
+function mayCover(
+	{ heardAt, liveEnd }: LdapState,
+	flushed: Position,
+	{ heartbeat_interval, link_timeout }: Config["settings"],
+	began: Moment,
+): boolean {
+	// A live server that has just died is not known to be dead yet. Each look comes with a heartbeat.
+	const silentMs = heardAt === undefined ? ageOf(began) : ageOf(heardAt);
+	if (silentMs > link_timeout + ldapStateMs) return false;
+	// It has cut its log below what is here, as after a crash, or has none: what it copies covers no more.
+	// A look from before `stop` may be older than what was received since.
+	const looksSince = (heardAt?.monotonic ?? 0) - began.monotonic;
+	if (looksSince < 2 * heartbeat_interval + ldapStateMs) return true;
+	return liveEnd !== undefined && comparePositions(liveEnd, flushed) >= 0;
 }
 
 /** Everything that was received is replayed, the open redo.log included. */

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { openIfThere, readAt } from "../../services/files.ts";
+import { openPlainFile, readAt } from "../../services/files.ts";
 import { Wake } from "../../services/wake.ts";
 import type { Serve } from "./context.ts";
 import { complain, say } from "./output.ts";
@@ -43,7 +43,7 @@ export const serve: Serve<"stream"> = async (_, { config, signal }) => {
 async function openSoon(path: string) {
 	const deadline = performance.now() + missingMs;
 	for (;;) {
-		const file = await openIfThere(path, "r");
+		const file = await openPlainFile(path);
 		if (file !== undefined) return file;
 		if (performance.now() > deadline) {
 			throw new Error(`${path} is not there: is redo logging on, and has mailboxd run?`);

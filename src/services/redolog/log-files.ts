@@ -1,12 +1,13 @@
 import { closeSync, fstatSync, openSync, readSync } from "node:fs";
 import { join } from "node:path";
-import { hasCode } from "../../errors.ts";
+import { Refusal } from "../../errors.ts";
 import type { ByteSource } from "../../formats/redolog/cursor.ts";
 import { headerSize, parseHeader } from "../../formats/redolog/header.ts";
 import { currentLogName } from "../../formats/redolog/log-name.ts";
-import type { ReplayedPosition } from "../../formats/replay/replayed-position.ts";
+import { oldestNeeded, type ReplayedPosition } from "../../formats/replay/replayed-position.ts";
 import type { ReplayLog } from "../../formats/replay/scan.ts";
 import type { Config } from "../config.ts";
+import { openPlainFileSync } from "../files.ts";
 import { listArchive } from "./open-log.ts";
 
 /** The redo logs of this mirror, while a replay is planned and its slices are written. */
@@ -45,10 +46,17 @@ export async function openReplayLogs(
 			if (other === undefined || counts(log, other, position))
 				bySequence.set(log.identity.sequence, log);
 		};
+		const needed = oldestNeeded(position).sequence;
 		// The current log first: if it is rolled over meanwhile, it is found again in the archive.
 		const current = openAs(zimbra.currentLog, currentLogName, position, files);
-		for (const { name } of await listArchive(zimbra))
-			offer(openAs(join(zimbra.archive, name), name, position, files));
+		for (const { name, sequence } of await listArchive(zimbra)) {
+			try {
+				offer(openAs(join(zimbra.archive, name), name, position, files));
+			} catch (error) {
+				// What has been replayed is not needed, whatever lies there now.
+				if (!(error instanceof Refusal) || sequence >= needed) throw error;
+			}
+		}
 		offer(current);
 		const logs = [...bySequence.values()].sort((a, b) => a.identity.sequence - b.identity.sequence);
 		return { logs, [Symbol.asyncDispose]: dispose };
@@ -110,12 +118,8 @@ class LogFile implements ByteSource {
 
 	/** Undefined where there is no such file. */
 	static open(path: string): LogFile | undefined {
-		try {
-			return new LogFile(path, openSync(path, "r"));
-		} catch (error) {
-			if (hasCode(error, "ENOENT")) return undefined;
-			throw error;
-		}
+		const fd = openPlainFileSync(path);
+		return fd === undefined ? undefined : new LogFile(path, fd);
 	}
 
 	read(target: Uint8Array, offset: number): number {

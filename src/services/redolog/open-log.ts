@@ -1,11 +1,11 @@
 import { Buffer } from "node:buffer";
-import { closeSync, fstatSync, openSync, promises, readSync } from "node:fs";
+import { closeSync, fstatSync, promises, readSync } from "node:fs";
 import type { FileHandle } from "node:fs/promises";
 import { basename, join } from "node:path";
-import { hasCode } from "../../errors.ts";
+import { hasCode, Refusal } from "../../errors.ts";
 import { headerSize, type LogHeader, parseHeader } from "../../formats/redolog/header.ts";
 import { parseArchiveName } from "../../formats/redolog/log-name.ts";
-import { openIfThere, readAt } from "../files.ts";
+import { openPlainFile, openPlainFileSync, readAt } from "../files.ts";
 import type { ZimbraPaths } from "../paths.ts";
 
 /** A redo log file that is held open: it stays readable when it is renamed, moved or deleted. */
@@ -18,9 +18,12 @@ export type OpenLog = AsyncDisposable & {
 	readonly header: LogHeader;
 };
 
-/** Opens a redo log; undefined where there is no file, or none with a whole header. */
+/**
+ * Opens a redo log; undefined where there is no file, or none with a whole header.
+ * Throws a Refusal (not-a-file).
+ */
 export async function openLog(path: string): Promise<OpenLog | undefined> {
-	const file = await openIfThere(path, "r");
+	const file = await openPlainFile(path);
 	if (file === undefined) return undefined;
 	const header = parseHeader(await readAt(file, 0, headerSize));
 	if (header === undefined) {
@@ -79,15 +82,24 @@ async function openCurrent(zimbra: ZimbraPaths): Promise<OpenLog[]> {
 
 async function openArchived(zimbra: ZimbraPaths, sequence: number): Promise<OpenLog[]> {
 	const names = (await listArchive(zimbra)).filter((entry) => entry.sequence === sequence);
-	const logs = await Promise.all(names.map(({ name }) => openLog(join(zimbra.archive, name))));
-	return logs.filter((log) => log !== undefined);
+	const logs: OpenLog[] = [];
+	let odd: Refusal | undefined;
+	for (const { name } of names) {
+		const log = await openLog(join(zimbra.archive, name)).catch((error: unknown) => {
+			passOverOdd(error);
+			odd = error;
+		});
+		if (log !== undefined) logs.push(log);
+	}
+	if (logs.length === 0 && odd !== undefined) throw odd;
+	return logs;
 }
 
 async function openFromBackup(zimbra: ZimbraPaths, sequence: number): Promise<OpenLog[]> {
 	const found: OpenLog[] = [];
 	for await (const path of filesBelow(zimbra.backup, sessionDepth)) {
 		if (parseArchiveName(basename(path))?.sequence !== sequence) continue;
-		const log = await openLog(path);
+		const log = await openLog(path).catch((error: unknown) => passOverOdd(error));
 		if (log === undefined) continue;
 		// A copy may be under way: only a closed log of full length is whole.
 		const { size } = await log.file.stat();
@@ -95,6 +107,11 @@ async function openFromBackup(zimbra: ZimbraPaths, sequence: number): Promise<Op
 		else await log.file.close();
 	}
 	return found;
+}
+
+/** Something else under such a name hides none of the logs. */
+function passOverOdd(error: unknown): asserts error is Refusal {
+	if (!(error instanceof Refusal)) throw error;
 }
 
 /** A session's logs are in sessions/LABEL/redologs; deeper down a full backup has a folder for each account. */
@@ -117,13 +134,8 @@ async function* filesBelow(directory: string, depth: number): AsyncGenerator<str
 export async function endOfLog(
 	zimbra: ZimbraPaths,
 ): Promise<{ header: LogHeader; size: number } | undefined> {
-	let file: number;
-	try {
-		file = openSync(zimbra.currentLog, "r");
-	} catch (error) {
-		if (hasCode(error, "ENOENT")) return undefined;
-		throw error;
-	}
+	const file = openPlainFileSync(zimbra.currentLog);
+	if (file === undefined) return undefined;
 	try {
 		const bytes = Buffer.allocUnsafe(headerSize);
 		const header = parseHeader(bytes.subarray(0, readSync(file, bytes, 0, headerSize, 0)));

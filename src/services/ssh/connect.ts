@@ -1,5 +1,5 @@
 import { open } from "node:fs/promises";
-import { connect as connectSocket, type Socket } from "node:net";
+import type { Socket } from "node:net";
 import ssh2, { type ClientChannel, type ConnectConfig, type ServerHostKeyAlgorithm } from "ssh2";
 import { hasCode, Refusal, Trouble } from "../../errors.ts";
 import { foreignLines, foreignWords } from "../../formats/foreign-words.ts";
@@ -15,6 +15,7 @@ import { deadline } from "../clock.ts";
 import type { Config } from "../config.ts";
 import { readIfThere } from "../files.ts";
 import type { PeerConfig } from "../peer-config.ts";
+import { dial, TurnedAway, Unanswered } from "./dial.ts";
 
 /** An open ssh connection to the peer, on which commands can be run. */
 export type SshLink = Disposable & {
@@ -36,10 +37,10 @@ export async function connect(config: PeerConfig, signal: AbortSignal): Promise<
 	const known = await readKnownHost(config);
 	const privateKey = await readKey(config);
 
-	const facts: LoginFacts = { verdict: "known", reached: false, said: [] };
+	const socket = await dial(remoteAddress, settings.ssh_port, settings.connect_timeout, signal);
+	const facts: LoginFacts = { verdict: "known", heardBytes: () => socket.bytesRead, said: [] };
 	const client = new ssh2.Client();
 	client.on("banner", (words) => facts.said.push(words.slice(0, 4000)));
-	const socket = connectSocket({ host: remoteAddress, port: settings.ssh_port });
 	// As ssh2 does with a socket of its own.
 	socket.setMaxListeners(0);
 	listenBeforeSsh(socket, facts);
@@ -222,8 +223,8 @@ async function readWithRights(path: string) {
 /** What is seen of a login. */
 type LoginFacts = {
 	verdict: HostKeyVerdict;
-	/** something answers at that port */
-	reached: boolean;
+	/** how much the other end has said, of whatever kind */
+	heardBytes: () => number;
 	/** before and beside the protocol: sshd's refusals, banners, what PAM says of an account */
 	said: string[];
 };
@@ -237,9 +238,6 @@ const mostBeforeSsh = 4096;
  */
 function listenBeforeSsh(socket: Socket, facts: LoginFacts): void {
 	let text = "";
-	socket.once("connect", () => {
-		facts.reached = true;
-	});
 	const take = (bytes: Buffer) => {
 		text += bytes.toString("latin1");
 		const version = /^SSH-/m.exec(text);
@@ -252,7 +250,7 @@ function listenBeforeSsh(socket: Socket, facts: LoginFacts): void {
 }
 
 function explain(error: Error, facts: LoginFacts, config: PeerConfig): Error {
-	const { verdict, reached } = facts;
+	const { verdict, heardBytes } = facts;
 	if (verdict !== "known") return hostKeyRefusal(config, verdict);
 	// The host has no key of the pinned type, so it has another one.
 	if (error.message.includes("no matching host key")) return hostKeyRefusal(config, "other key");
@@ -268,20 +266,20 @@ function explain(error: Error, facts: LoginFacts, config: PeerConfig): Error {
 			`on ${host}, ~${user}/.ssh/authorized_keys needs: restrict,command="${base.base}/sync-commands" followed by ${settings.ssh_key}.pub; that file, ~${user}/.ssh and ~${user} must be writable by ${user} alone; sshd_config must let ${user} in (AllowUsers, AllowGroups, DenyUsers) with such a key (PubkeyAcceptedAlgorithms); the log of sshd there names the reason (journalctl -t sshd)`,
 		);
 	}
-	if (level === "client-timeout" && reached) {
-		return new Trouble(
+	if (level === "client-timeout") {
+		const Kind = heardBytes() > 0 ? TurnedAway : Unanswered;
+		return new Kind(
 			`the login of ${user} on ${host} port ${port} was not over after ${settings.connect_timeout / 1000} s (connect_timeout)${said}`,
 			`look at what makes it slow there (UseDNS in sshd_config, PAM, load; the log of sshd), or set a longer connect_timeout in live_sync.conf`,
 		);
 	}
 	const message = `no ssh connection to ${host} port ${port}`;
-	if (level === "client-timeout") {
-		return new Error(
-			`${message}: nothing answers there within ${settings.connect_timeout / 1000} s (connect_timeout)`,
-		);
+	if (words === "") {
+		return heardBytes() > 0
+			? new TurnedAway(message, undefined, { cause: error })
+			: new Error(message, { cause: error });
 	}
-	if (words === "") return new Error(message, { cause: error });
-	return new Trouble(
+	return new TurnedAway(
 		`${message}${said}`,
 		`these are the words of sshd or PAM on ${host}; the log of sshd there tells more (journalctl -t sshd)`,
 		{ cause: error },

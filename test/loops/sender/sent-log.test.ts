@@ -1,5 +1,12 @@
 import assert from "node:assert/strict";
-import { appendFileSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import {
+	appendFileSync,
+	existsSync,
+	mkdtempSync,
+	rmSync,
+	truncateSync,
+	writeFileSync,
+} from "node:fs";
 import { open } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -82,12 +89,36 @@ test("a look at what has grown reads little: other bytes far back wait for a wor
 	assert.equal(await at.sent.findCut(at.end, false), undefined);
 });
 
-test("a cut that goes back behind all that is held ends at a whole link that still holds", async () => {
-	await using at = await sentLog(3 * chainStep, 30);
-	truncateSync(at.path, headerSize + chainStep + 17);
-	const cut = await at.sent.findCut(headerSize + chainStep + 17, false);
-	assert.equal(cut, headerSize + chainStep);
-	await at.sent.cut(cut, new AbortController().signal);
-	assert.equal(at.sent.offset, cut);
-	assert.equal(await at.sent.findCut(headerSize + chainStep + 17, true), undefined);
+test("a cut is told to the byte as far back as bytes are held, which is a whole link at least", async () => {
+	await using at = await sentLog(3 * chainStep + 700, 30);
+	const cutAt = headerSize + 2 * chainStep + 17;
+	truncateSync(at.path, cutAt);
+	assert.equal(await at.sent.findCut(cutAt, false), cutAt);
+	await at.sent.cut(cutAt, new AbortController().signal);
+	assert.equal(at.sent.offset, cutAt);
+	assert.equal(await at.sent.findCut(cutAt, true), undefined);
+	const before = headerSize + chainStep;
+	truncateSync(at.path, before);
+	assert.equal(await at.sent.findCut(before, false), before);
+});
+
+test("a cut that goes back behind all that is held is not guessed", async () => {
+	await using at = await sentLog(4 * chainStep + 700, 30);
+	const kept = join(at.path, "../chain.chain");
+	assert.ok(existsSync(kept));
+	const cutAt = headerSize + chainStep + 17;
+	truncateSync(at.path, cutAt);
+	await assert.rejects(at.sent.findCut(cutAt, false), /compares to find the byte/);
+	assert.equal(
+		existsSync(kept),
+		false,
+		"digests of bytes that are gone must not mislead the next one",
+	);
+});
+
+test("a torn message that has come again, and differs in its first bytes only, far back, is seen", async () => {
+	await using at = await sentLog(5 * chainStep, 30);
+	await at.change(headerSize + 1000, 20);
+	assert.equal(await at.sent.findCut(at.end, false), undefined);
+	await assert.rejects(at.sent.findCut(at.end, true), /compares to find the byte/);
 });

@@ -5,11 +5,12 @@ import { duplexPair, Writable } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
 import { pino } from "pino";
 import { Refusal } from "../../../src/errors.ts";
-import type { LogPosition } from "../../../src/formats/protocol/messages.ts";
+import type { FromLive, LogPosition } from "../../../src/formats/protocol/messages.ts";
 import { parseSettings } from "../../../src/formats/settings/parse.ts";
 import type { OpenStream } from "../../../src/loops/redo/receiver/live-stream.ts";
 import { speakOver } from "../../../src/loops/redo/receiver/live-stream.ts";
 import { receiveOnce } from "../../../src/loops/redo/receiver/receive.ts";
+import type { ReceiverEvents } from "../../../src/loops/redo/receiver/receiver.ts";
 import { RedoStatus } from "../../../src/loops/redo/redo-status.ts";
 import { serveStream } from "../../../src/loops/sender/serve-stream.ts";
 import { basePaths, zimbraPaths } from "../../../src/services/paths.ts";
@@ -41,10 +42,14 @@ export class StreamPair implements AsyncDisposable {
 	liveTimeline = 1;
 	readonly status = new RedoStatus("memory", 5000, pino({ level: "silent" }));
 	/** what the replayer does when the live server has cut its log */
-	onCut: () => Promise<void> = async () => undefined;
+	onCut: ReceiverEvents["onCut"] = async () => undefined;
+	/** something that the live side says beside what it says by itself; once */
+	interjection: FromLive | undefined;
 	onFlushed: (position: LogPosition) => void = () => undefined;
 	/** when the mirror has looked at its own log and is about to ask */
 	onAsk: () => void = () => undefined;
+	/** the link works: once for each sign of it */
+	onHealthy: () => void = () => undefined;
 	#faults: LinkFault[] = [];
 	#ended: AbortController | undefined;
 	#running: Promise<void> | undefined;
@@ -125,12 +130,12 @@ export class StreamPair implements AsyncDisposable {
 							this.onFlushed(position);
 						},
 						onVerified: (name) => this.verified.push(name),
-						onCut: () => this.onCut(),
+						onCut: (...cut) => this.onCut(...cut),
 					},
 					log,
 					signal,
 					open: this.#open(),
-					healthy: () => undefined,
+					healthy: () => this.onHealthy(),
 				});
 			} catch (error) {
 				if (signal.aborted) return;
@@ -189,8 +194,10 @@ export class StreamPair implements AsyncDisposable {
 			let sequence = request.position.sequence;
 			return {
 				...stream,
-				async next() {
-					const message = await stream.next();
+				next: async () => {
+					const interjection = this.interjection;
+					this.interjection = undefined;
+					const message = interjection ?? (await stream.next());
 					if (message.kind === "file") sequence = message.identity.sequence;
 					if (message.kind === "data") note(sequence, message.offset, message.bytes.length);
 					return message;

@@ -1,9 +1,11 @@
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import {
 	appendFileSync,
 	copyFileSync,
 	cpSync,
+	existsSync,
 	mkdirSync,
 	readdirSync,
 	readFileSync,
@@ -25,6 +27,7 @@ import { formatHeader, parseHeader } from "../../../src/formats/redolog/header.t
 import { formatPosition } from "../../../src/formats/redolog/position.ts";
 import { serveStream } from "../../../src/loops/sender/serve-stream.ts";
 import type { Config } from "../../../src/services/config.ts";
+import { writeAt } from "../../../src/services/files.ts";
 import {
 	headerDigest,
 	type Provenance,
@@ -173,6 +176,90 @@ test("live mailboxd crashes mid-record and truncates on restart: the mirror trun
 	await history.rollover();
 	await pair.caughtUp();
 	assert.equal(pair.connections, 1, "the cut was told on the same connection");
+});
+
+for (const megabytes of [1.4, 2.6, 9.5]) {
+	test(`live mailboxd dies inside a record of ${megabytes} MB: the mirror cuts at the very byte, and never below it`, async () => {
+		await using pair = new StreamPair();
+		const cuts: number[] = [];
+		pair.onCut = async (_, offset) => {
+			cuts.push(offset);
+		};
+		const history = await following(pair, 3000);
+		const times = megabytes < 5 ? 3 : 1;
+		for (let i = 0; i < times; i++) {
+			await history.commit(700_000);
+			await pair.caughtUp();
+			const cutAt = statSync(pair.live.zimbra.currentLog).size;
+			history.tear(megabytes * 1e6);
+			await pair.caughtUp();
+			await history.recover();
+			await until("the mirror has cut", () => cuts.length > i);
+			// What recovery writes there begins with the bytes with which every record begins.
+			const beyond = (cuts[i] ?? 0) - cutAt;
+			assert.ok(beyond >= 0 && beyond < 46, `cut ${beyond} bytes behind the place of the cut`);
+			await history.commit(3000);
+			await pair.caughtUp();
+		}
+		assert.equal(cuts.length, times);
+		await history.rollover();
+		await pair.caughtUp();
+		assertSameLogs(logFiles(pair.mirror), logFiles(pair.live));
+	});
+}
+
+test("a message torn by a crash comes again to the same place while the mirror is away: it gets the new one", async () => {
+	await using pair = new StreamPair();
+	const history = await following(pair, 3000);
+	const { currentLog } = pair.live.zimbra;
+	const cutAt = statSync(currentLog).size;
+	await pair.stop();
+	await history.commit(9_500_000);
+	const message = readFileSync(currentLog).subarray(cutAt);
+	truncateSync(currentLog, cutAt + 6_300_000);
+	pair.start();
+	await pair.caughtUp();
+	await pair.stop();
+	// Recovery has cut it; the same sender delivers it anew: other ids and times, the same body.
+	truncateSync(currentLog, cutAt);
+	const header = parseHeader(readFileSync(currentLog));
+	assert.ok(header);
+	const again = Buffer.from(message);
+	again.writeInt32BE(again.readInt32BE(20) ^ 0xff, 20);
+	{
+		await using file = await open(currentLog, "r+");
+		await writeAt(file, 0, formatHeader({ ...header, fileSize: cutAt }));
+		await writeAt(file, cutAt, again);
+	}
+	pair.start();
+	await pair.caughtUp();
+});
+
+test("a cut below what was replayed, as a sender of 2.0.0 guesses it, is not believed before both sides have compared", async () => {
+	await using pair = new StreamPair();
+	const told: boolean[] = [];
+	pair.onCut = async (_, __, compared) => {
+		told.push(compared);
+		if (!compared) throw new Error("below what was replayed");
+	};
+	const history = await following(pair, 3000);
+	pair.interjection = { kind: "truncate", offset: 600 };
+	const { connections } = pair;
+	await history.commit(3000);
+	await until("both sides compare", () => pair.connections > connections);
+	await pair.caughtUp();
+	assert.deepEqual(told, [false]);
+	assert.deepEqual(pair.problems.map(String), ["Error: below what was replayed"]);
+	const there = statSync(pair.live.zimbra.currentLog).size;
+	assert.equal(pair.asked.at(-1)?.position.offset, there, "nothing was cut");
+	assert.equal(existsSync(pair.mirror.base.aside), false, "nothing was put aside");
+	history.tear(4292);
+	await pair.caughtUp();
+	await pair.stop();
+	await history.recover();
+	pair.start();
+	await pair.caughtUp();
+	assert.deepEqual(told, [false, true]);
 });
 
 test("a receiver that waits, as in a cut for the lock, says so, and the connection outlives it", async () => {
@@ -341,6 +428,54 @@ test("an archive that is gone is named, with the way out, and nothing is changed
 	assert.equal(refusal.code, "archive-gone");
 	assert.match(refusal.message, /redo log 0 to 1 is gone/);
 	assertSameLogs(logFiles(pair.mirror), before);
+});
+
+for (const side of ["live", "mirror"] as const) {
+	test(`a FIFO in the place of the redo.log of the ${side} is refused by its name, with no hang`, async () => {
+		await using pair = new StreamPair();
+		await History.begin(pair);
+		const { currentLog } = pair[side].zimbra;
+		rmSync(currentLog);
+		execFileSync("mkfifo", [currentLog]);
+		pair.start();
+		const refusal = await pair.refusal();
+		assert.equal(refusal.code, "not-a-file");
+		assert.ok(refusal.message.includes(currentLog), refusal.message);
+		assert.equal(/live server says/.test(refusal.message), side === "live");
+	});
+}
+
+test("a link works when something that came over it is on disk, not when the position is accepted", async () => {
+	await using pair = new StreamPair();
+	const signs: number[] = [];
+	pair.onHealthy = () => signs.push(pair.connections);
+	const history = await following(pair, 3000);
+	await until("it works", () => signs.length > 0);
+	// From now on every connection is accepted, and fails when the log is to be archived.
+	renameSync(pair.mirror.zimbra.archive, `${pair.mirror.zimbra.archive}.away`);
+	await history.rollover();
+	await until("it is tried again", () => pair.connections > 5);
+	assert.deepEqual([...new Set(signs)], [1]);
+	renameSync(`${pair.mirror.zimbra.archive}.away`, pair.mirror.zimbra.archive);
+	await pair.caughtUp();
+	assert.ok((signs.at(-1) ?? 0) > 1);
+});
+
+test("a link over which nothing has to come works when it has stood for a while", async () => {
+	await using pair = new StreamPair();
+	pair.mirror = { ...pair.mirror, settings: { ...pair.mirror.settings, link_timeout: 500 } };
+	const history = await following(pair, 3000);
+	await history.stop();
+	await pair.caughtUp();
+	await pair.stop();
+	pair.onFlushed = (position) => pair.status.setFlushed(position);
+	let signs = 0;
+	pair.onHealthy = () => {
+		signs++;
+	};
+	pair.start();
+	await until("it works", () => signs > 0);
+	assert.deepEqual(pair.problems, []);
 });
 
 test("delete on rollover takes nothing from a connected mirror", async () => {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
-import { existsSync } from "node:fs";
-import { mkdir, readFile, stat, writeFile } from "node:fs/promises";
+import { execFileSync, spawn } from "node:child_process";
+import { existsSync, symlinkSync } from "node:fs";
+import { mkdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -30,6 +30,23 @@ test("a request comes on standard input, as an argument, or behind the program's
 	const served = await server.served();
 	assert.equal(served.length, 5);
 	for (const line of served) assert.match(line, /info {2}sync-commands: serving request=test$/);
+});
+
+test("a FIFO or a link in the place of redo.log is refused by name, by every verb that reads it, with no hang", async () => {
+	await using server = await LiveServer.make();
+	const log = server.path("redolog/redo.log");
+	for (const make of [
+		() => execFileSync("mkfifo", [log]),
+		() => symlinkSync(server.path("redolog/elsewhere"), log),
+	]) {
+		await rm(log, { force: true });
+		make();
+		for (const request of ["stream", "hello"]) {
+			const { code, stderr } = await server.ask(request);
+			assert.equal(code, 1, request);
+			assert.match(stderr, /redo\.log is not a plain file.*\[not-a-file\]/);
+		}
+	}
 });
 
 test("test says busy where our live-syncd runs, and OK where a pid file names somebody else", async () => {

@@ -120,6 +120,7 @@ const knownCodes: ReadonlySet<string> = new Set<RefusalCode>([
 	"archive-gone",
 	"divergence",
 	"history-ends",
+	"not-a-file",
 ]);
 
 /** A refusal that came over the wire, as an error of our own. */

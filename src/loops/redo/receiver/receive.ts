@@ -1,8 +1,10 @@
 import type { FromLive, LogPosition } from "../../../formats/protocol/messages.ts";
-import type { Position } from "../../../formats/redolog/position.ts";
+import { comparePositions, type Position } from "../../../formats/redolog/position.ts";
 import type { LinkPhase } from "../../../formats/state.ts";
+import type { Config } from "../../../services/config.ts";
 import { keptLinksOf } from "../../../services/redolog/digests.ts";
 import { ProvenanceFile } from "../../../services/redolog/provenance.ts";
+import { ReceivingFloor } from "../../../services/room.ts";
 import type { Problems } from "../../problems.ts";
 import { type Asking, findDifference, firstAnswer, ownHistory, refusalOf, request } from "./ask.ts";
 import { dropLeftover, inspectLocalLog, type LocalLog, saveTail } from "./local-log.ts";
@@ -24,7 +26,7 @@ export type ReceiveOptions = Asking & {
 	readonly timeline: number;
 	readonly status: LinkStatus;
 	readonly events: ReceiverEvents;
-	/** called when the live server has accepted the position: the link works */
+	/** called when something has come over this connection and is on disk, or nothing is missing for a while */
 	readonly healthy: () => void;
 };
 
@@ -36,6 +38,8 @@ export async function receiveOnce(options: ReceiveOptions): Promise<void> {
 	const { config, timeline, status, log, signal } = options;
 	status.setPhase("connecting");
 	const local = await inspectLocalLog(config, timeline, signal);
+	// Before the live server is asked to send what there is no room for.
+	await new ReceivingFloor(config).demand(0);
 	await using stream = await request(options, local);
 	const answer = await firstAnswer(stream, config, (...heard) => status.heard(...heard));
 	if (answer.kind === "refusal") throw refusalOf(answer);
@@ -44,7 +48,11 @@ export async function receiveOnce(options: ReceiveOptions): Promise<void> {
 	if (answer.kind === "differs") return await cutHere(options, local, answer, provenance);
 
 	const { events } = options;
-	await using receiver = new Receiver(config, local, provenance, events, log);
+	const prove = () => {
+		status.problems.resolved("link");
+		options.healthy();
+	};
+	await using receiver = new Receiver(config, local, provenance, events, log, prove);
 	let takingSince: number | undefined;
 	const progress = setInterval(() => {
 		tellWhetherStuck(options, takingSince);
@@ -53,11 +61,13 @@ export async function receiveOnce(options: ReceiveOptions): Promise<void> {
 	}, config.settings.heartbeat_interval);
 	try {
 		await receiver.take(answer);
-		status.problems.resolved("link");
-		options.healthy();
+		const provenAt = performance.now() + quietMs(config);
 		for (;;) {
 			const message = await stream.next();
-			if (message.kind === "heartbeat") status.heard(message.position, message.clock);
+			if (message.kind === "heartbeat") {
+				status.heard(message.position, message.clock);
+				if (performance.now() >= provenAt && isHere(status, message.position)) prove();
+			}
 			if (message.kind === "refusal") throw refusalOf(message);
 			takingSince = performance.now();
 			await receiver.take(message);
@@ -69,6 +79,16 @@ export async function receiveOnce(options: ReceiveOptions): Promise<void> {
 		await receiver.rest().catch((error: unknown) => log.warn({ error: String(error) }, "at rest"));
 	}
 }
+
+/**
+ * A live server that has nothing to send proves nothing at once: only a connection that outlives what ends a
+ * dead one works.
+ */
+const quietMs = ({ settings }: Config): number =>
+	settings.link_timeout + 3 * settings.heartbeat_interval;
+
+const isHere = ({ flushed }: LinkStatus, liveEnd: Position): boolean =>
+	flushed !== undefined && comparePositions(flushed, liveEnd) >= 0;
 
 /** While one message is dealt with nothing else is heard; what looks like a quiet link may be that. */
 function tellWhetherStuck({ config, status }: ReceiveOptions, since: number | undefined): void {
@@ -108,7 +128,7 @@ async function cutHere(
 		keptLinksOf(config.base, identity),
 	);
 	const saved = await saveTail(config, identity, offset, await received.readTail(offset));
-	await events.onCut(identity, offset);
+	await events.onCut(identity, offset, true);
 	await received.truncate(offset);
 	await received.rest();
 	events.onFlushed({ ...identity, offset });

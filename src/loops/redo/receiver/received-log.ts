@@ -78,7 +78,9 @@ export class ReceivedLog implements AsyncDisposable {
 			receiving: true,
 		}));
 		const path = join(zimbra.redolog, newLogName);
-		const file = await open(path, "w+", 0o640);
+		// A new one: what a crash has left there, or whatever else it may be, is not written to.
+		await rm(path, { force: true });
+		const file = await open(path, "wx+", 0o640);
 		try {
 			await writeAt(file, 0, header);
 			await file.sync();

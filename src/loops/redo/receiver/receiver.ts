@@ -9,6 +9,7 @@ import { makeDirectory } from "../../../services/files.ts";
 import type { Logger } from "../../../services/log/logger.ts";
 import { keptLinksOf } from "../../../services/redolog/digests.ts";
 import type { ProvenanceFile } from "../../../services/redolog/provenance.ts";
+import { ReceivingFloor } from "../../../services/room.ts";
 import { type LocalLog, saveTail } from "./local-log.ts";
 import { ReceivedLog } from "./received-log.ts";
 
@@ -20,8 +21,11 @@ export type ReceiverEvents = {
 	onFlushed(position: LogPosition): void;
 	/** an archive is complete and byte-identical with the live one */
 	onVerified(name: string): void;
-	/** the live server has cut its log below what was received */
-	onCut(identity: LogIdentity, offset: number): Promise<void>;
+	/**
+	 * the live server has cut its log below what was received
+	 * @param compared whether both sides have compared their bytes; else the live server just says so
+	 */
+	onCut(identity: LogIdentity, offset: number, compared: boolean): Promise<void>;
 };
 
 /**
@@ -33,23 +37,29 @@ export class Receiver implements AsyncDisposable {
 	readonly #provenance: ProvenanceFile;
 	readonly #events: ReceiverEvents;
 	readonly #log: Logger;
+	readonly #onProgress: () => void;
+	readonly #floor: ReceivingFloor;
 	#local: LocalLog;
 	#current: ReceivedLog | undefined;
 	#flushing: Promise<void> | undefined;
 	#failure: unknown;
 
+	/** @param onProgress called when what came over this connection is on disk, or has been archived */
 	constructor(
 		config: Config,
 		local: LocalLog,
 		provenance: ProvenanceFile,
 		events: ReceiverEvents,
 		log: Logger,
+		onProgress: () => void,
 	) {
 		this.#config = config;
 		this.#local = local;
 		this.#provenance = provenance;
 		this.#events = events;
 		this.#log = log;
+		this.#onProgress = onProgress;
+		this.#floor = new ReceivingFloor(config);
 	}
 
 	get received(): LogPosition | undefined {
@@ -67,6 +77,7 @@ export class Receiver implements AsyncDisposable {
 				return await this.#begin(message.identity, message.header);
 			case "data": {
 				const log = this.#mustReceive();
+				await this.#floor.demand(message.bytes.length);
 				await log.append(message.offset, message.bytes);
 				this.#flushSoon();
 				if (log.written - log.flushed > maxUnflushed) await this.#flushed();
@@ -156,8 +167,8 @@ export class Receiver implements AsyncDisposable {
 		const log = this.#mustReceive();
 		await this.#flushed();
 		const { identity } = log;
+		await this.#events.onCut(identity, offset, false);
 		const path = await saveTail(this.#config, identity, offset, await log.readTail(offset));
-		await this.#events.onCut(identity, offset);
 		await log.truncate(offset);
 		this.#log.warn(
 			{ log: identity.sequence, offset, saved: path },
@@ -187,6 +198,7 @@ export class Receiver implements AsyncDisposable {
 		};
 		this.#events.onFlushed({ ...identity, offset: message.size });
 		this.#events.onVerified(message.archiveName);
+		this.#onProgress();
 	}
 
 	/** The file is not the live server's: it is kept for inspection and fetched again from its start. */
@@ -221,6 +233,7 @@ export class Receiver implements AsyncDisposable {
 				if (log === undefined) return;
 				const offset = await log.flush();
 				this.#events.onFlushed({ ...log.identity, offset });
+				this.#onProgress();
 				log = this.#current;
 			} while (log !== undefined && log.flushed < log.written);
 		} catch (error) {

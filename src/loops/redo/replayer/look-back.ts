@@ -1,6 +1,6 @@
 import { LogWalk } from "../../../formats/redolog/walker.ts";
 import type { Config } from "../../../services/config.ts";
-import { openIfThere } from "../../../services/files.ts";
+import { openPlainFile } from "../../../services/files.ts";
 import { fileSource } from "../../../services/redolog/log-files.ts";
 import { readRedoSettings } from "../../../services/zimbra/redo-settings.ts";
 import type { ServiceParts } from "../../../services/zimbra/service.ts";
@@ -27,7 +27,7 @@ export async function lookbackEndsAt(
 	{ zimbra }: Config,
 	lookBackSeconds: () => Promise<number> = async () => shippedLookBackSeconds,
 ): Promise<number | undefined> {
-	await using file = await openIfThere(zimbra.currentLog, "r");
+	await using file = await openPlainFile(zimbra.currentLog);
 	if (file === undefined) return undefined;
 	let newest: number | undefined;
 	for (const record of new LogWalk(fileSource(file.fd))) {

@@ -11,6 +11,7 @@ import type { ReplayedPosition } from "../../../formats/replay/replayed-position
 import { rewind } from "../../../formats/replay/rewind.ts";
 import { type LastRun, nextRunAt } from "../../../formats/replay/schedule.ts";
 import type { ReplayState } from "../../../formats/state.ts";
+import { now } from "../../../services/clock.ts";
 import { type HeldLock, takeLock } from "../../../services/lock.ts";
 import { readRunRecord, writeRunRecord } from "../../../services/zimbra/run-record.ts";
 import { attemptReplay, located } from "./attempt.ts";
@@ -18,7 +19,7 @@ import { listKept } from "./kept-operations.ts";
 import { openFlushedLogs } from "./logs.ts";
 import { readReplayed, writeReplayed } from "./position.ts";
 import type { Said } from "./remarks.ts";
-import type { Replayer, ReplayerParts, ReplayResult } from "./replayer.ts";
+import type { Covered, Replayer, ReplayerParts, ReplayResult } from "./replayer.ts";
 import { outliveOrphan } from "./run.ts";
 import { refuseBesideMailboxd } from "./services.ts";
 import { nameAtRisk } from "./settle.ts";
@@ -43,7 +44,7 @@ class ReplayLoop implements Replayer {
 	readonly #said: Said = new Set();
 
 	/** the last cut of the live log, and what LDAP was said to cover then */
-	#cut: { readonly at: Position; readonly covered: Position } | undefined;
+	#cut: { readonly at: Position; readonly covered: Position; readonly noted: number } | undefined;
 
 	constructor(parts: ReplayerParts) {
 		this.#parts = { ...parts, coverage: () => this.#coverage(parts) };
@@ -123,6 +124,15 @@ class ReplayLoop implements Replayer {
 		}
 	}
 
+	async reaches(identity: LogIdentity, offset: number): Promise<boolean> {
+		const { config } = this.#parts;
+		const beyond = (log: LogIdentity, at: number) => sameLog(log, identity) && at > offset;
+		return (
+			beyond(...endOf(await readReplayed(config))) ||
+			beyond(...endOf((await readRunRecord(config))?.next))
+		);
+	}
+
 	async cut(identity: LogIdentity, offset: number, signal: AbortSignal): Promise<void> {
 		const { config, log } = this.#parts;
 		await this.#noteCut({ sequence: identity.sequence, offset });
@@ -130,10 +140,7 @@ class ReplayLoop implements Replayer {
 		// Nearly every cut is of a torn record that no run has come to. Then receiving must not wait for
 		// the lock, which a run may hold for long; a run that begins now goes no further than what has
 		// settled, and the cut is no longer among that.
-		const untouched =
-			!beyond(...endOf(await readReplayed(config))) &&
-			!beyond(...endOf((await readRunRecord(config))?.next));
-		if (untouched) return;
+		if (!(await this.reaches(identity, offset))) return;
 		await using _lock = await this.#lock("cut", signal, config.settings.link_timeout);
 		const position = await readReplayed(config);
 		const record = await readRunRecord(config);
@@ -174,17 +181,22 @@ class ReplayLoop implements Replayer {
 	async #noteCut(at: Position): Promise<void> {
 		const covered = await this.#parts.coverage();
 		if (covered === "all" || covered === undefined || comparePositions(covered, at) <= 0) return;
-		this.#cut = { at, covered };
+		// A log is cut before it is rolled over, so whoever has seen the next one speaks of what came after.
+		if (covered.sequence > at.sequence) return;
+		this.#cut = { at, covered, noted: now().monotonic };
 	}
 
 	/**
 	 * What comes in place of what was cut came after the LDAP copy: until the LDAP loop has heard of the
-	 * cut too, and says something else, the copy covers no more than what is left.
+	 * cut too, and says something else, or the same again, the copy covers no more than what is left.
 	 */
-	async #coverage(parts: ReplayerParts): Promise<Position | "all" | undefined> {
+	async #coverage(parts: ReplayerParts): Promise<Covered | "all" | undefined> {
 		const said = await parts.coverage();
 		if (this.#cut === undefined || said === "all" || said === undefined) return said;
-		if (comparePositions(said, this.#cut.covered) === 0) return this.#cut.at;
+		const { at, covered, noted } = this.#cut;
+		// What was under way when the cut was heard of has come by then, or its link counts as cut.
+		const saidAgain = (said.saidAt ?? 0) > noted + parts.config.settings.link_timeout;
+		if (comparePositions(said, covered) === 0 && !saidAgain) return at;
 		this.#cut = undefined;
 		return said;
 	}

@@ -1,11 +1,10 @@
-import type { Position } from "../../../formats/redolog/position.ts";
 import type { LdapState } from "../../../formats/state.ts";
 import type { Config } from "../../../services/config.ts";
 import type { Logger } from "../../../services/log/logger.ts";
 import { readPublished } from "../../../services/publish.ts";
 import { readRole } from "../../../services/role.ts";
 import { makeRun } from "../../../services/run.ts";
-import type { ReplayerParts } from "./replayer.ts";
+import type { Covered, ReplayerParts } from "./replayer.ts";
 
 /** What a replayer needs of this server, whoever runs it: the loop, or `stop`. */
 export function replayerParts(
@@ -24,8 +23,9 @@ export function replayerParts(
  * Up to where in the live log the LDAP copy in use knows every account, by what the LDAP loop says.
  * Positions compare only within one timeline.
  */
-async function readCoverage({ base }: Config): Promise<Position | undefined> {
-	const coverage = (await readPublished<LdapState>(base.stateLdap, 1))?.coverage;
+async function readCoverage({ base }: Config): Promise<Covered | undefined> {
+	const state = await readPublished<LdapState>(base.stateLdap, 1);
 	const { timeline } = await readRole(base.role);
-	return coverage?.timeline === timeline ? coverage : undefined;
+	if (state?.coverage?.timeline !== timeline) return undefined;
+	return { ...state.coverage, saidAt: state.coverageAt?.monotonic };
 }

@@ -13,8 +13,14 @@ export type ReplayerParts = {
 	/** bytes before it have been on disk for replay_settle; not asked for `everything` */
 	readonly settled: () => Position | undefined;
 	/** what the local LDAP directory covers, "all" where nobody mirrors it; asked under the lock */
-	readonly coverage: () => Promise<Position | "all" | undefined>;
+	readonly coverage: () => Promise<Covered | "all" | undefined>;
 	readonly events: ReplayerEvents;
+};
+
+/** Up to where the local LDAP directory knows every account. */
+export type Covered = Position & {
+	/** ms on the monotonic clock: when a look at the live directory bore that out last */
+	readonly saidAt?: number | undefined;
 };
 
 export type ReplayerEvents = {
@@ -60,6 +66,8 @@ export type Replayer = {
 	replayEverything(signal: AbortSignal): Promise<ReplayResult>;
 	/** Replays what has settled, every replay_interval, until the signal aborts. Throws Refusals only. */
 	keepReplaying(signal: AbortSignal): Promise<void>;
+	/** Whether something behind that place was executed here, or may have been. */
+	reaches(identity: LogIdentity, offset: number): Promise<boolean>;
 	/**
 	 * The live server has cut its log at `offset`; to be awaited before the local bytes are cut.
 	 * Throws a Refusal (divergence) where operations were executed here that are gone there.

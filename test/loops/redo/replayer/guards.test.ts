@@ -11,9 +11,11 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
+import type { Position } from "../../../../src/formats/redolog/position.ts";
 import { listKept } from "../../../../src/loops/redo/replayer/kept-operations.ts";
 import { lookbackEndsAt } from "../../../../src/loops/redo/replayer/look-back.ts";
 import { readReplayed } from "../../../../src/loops/redo/replayer/position.ts";
+import { now } from "../../../../src/services/clock.ts";
 import { takeLock } from "../../../../src/services/lock.ts";
 import { ProvenanceFile } from "../../../../src/services/redolog/provenance.ts";
 import { readRunRecord, writeRunRecord } from "../../../../src/services/zimbra/run-record.ts";
@@ -272,6 +274,42 @@ test("LDAP first: after a cut of the live log, what came in its place waits unti
 	mirror.limits.coverage = { ...covered, offset: covered.offset + 1 };
 	assert.equal((await mirror.replayer.replay(settled)).kind, "replayed");
 	assert.deepEqual(mirror.notOnce(), []);
+});
+
+for (const [what, saidOf] of [
+	["of a later log", (end: Position) => ({ sequence: end.sequence + 1, offset: 600 })],
+	[
+		"again, long after the cut",
+		(end: Position, afterMs: number) => ({ ...end, offset: end.offset + 1e6, saidAt: afterMs }),
+	],
+] as const) {
+	test(`after a cut of the live log, what LDAP covers is believed where it is said ${what}`, async () => {
+		await using mirror = await makeMirror({ settings: { link_timeout: "1s" } });
+		const { mailbox } = mirror.pair.a;
+		await mailbox.deliver({ to: [user1] });
+		await mirror.follow();
+		const end = await mailbox.position();
+		const said = saidOf(end, now().monotonic);
+		mirror.limits.coverage = said;
+		const { log } = await readReplayed(mirror.config);
+		await mirror.replayer.cut(log, end.offset, signal);
+		await mailbox.deliver({ to: [user2] });
+		mirror.ship();
+		mirror.limits.settled = await mailbox.position();
+		if ("saidAt" in said) mirror.limits.coverage = saidOf(end, now().monotonic + 60_000);
+		const settled = { upTo: "settled", signal } as const;
+		assert.equal((await mirror.replayer.replay(settled)).kind, "replayed");
+	});
+}
+
+test("whether something behind a place was executed here, or may have been, is known", async () => {
+	await using mirror = await makeMirror();
+	await mirror.pair.a.mailbox.deliver({ to: [user1] });
+	await mirror.follow();
+	const { log, offset } = await readReplayed(mirror.config);
+	assert.equal(await mirror.replayer.reaches(log, offset), false);
+	assert.equal(await mirror.replayer.reaches(log, offset - 1), true);
+	assert.equal(await mirror.replayer.reaches({ ...log, createTime: 1 }, offset - 1), false);
 });
 
 /** One mail is replayed; then somebody else holds the lock for long. */

@@ -6,7 +6,11 @@ import type { Settings } from "../../../../src/formats/settings/table.ts";
 import type { Problem, ReplayState } from "../../../../src/formats/state.ts";
 import { makeReplayer } from "../../../../src/loops/redo/replayer/loop.ts";
 import { establishReplayed, readReplayed } from "../../../../src/loops/redo/replayer/position.ts";
-import type { Replayer, ReplayResult } from "../../../../src/loops/redo/replayer/replayer.ts";
+import type {
+	Covered,
+	Replayer,
+	ReplayResult,
+} from "../../../../src/loops/redo/replayer/replayer.ts";
 import { type Config, loadConfig } from "../../../../src/services/config.ts";
 import { makeDirectory } from "../../../../src/services/files.ts";
 import type { Logger } from "../../../../src/services/log/logger.ts";
@@ -33,7 +37,7 @@ export type Mirror = AsyncDisposable & {
 	/** who held the lock for long */
 	readonly waits: (string | undefined)[];
 	/** what `settled` and `coverage` say; everything unless told */
-	limits: { settled: Position | undefined; coverage: Position | "all" | undefined };
+	limits: { settled: Position | undefined; coverage: Covered | "all" | undefined };
 	readonly log: Logger;
 	/** Copies the redo logs of host a as they are now. */
 	ship(): void;
