@@ -87,7 +87,7 @@ async function findLocal(
 	);
 }
 
-async function ownAddresses(): Promise<OwnAddresses> {
+export async function ownAddresses(): Promise<OwnAddresses> {
 	const running = Object.values(networkInterfaces()).flatMap((list) =>
 		(list ?? []).map(({ address }) => address),
 	);

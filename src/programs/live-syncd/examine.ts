@@ -1,4 +1,3 @@
-import { networkInterfaces } from "node:os";
 import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe, Refusal } from "../../errors.ts";
@@ -20,7 +19,7 @@ import { findPlaces } from "../../services/ldap/places.ts";
 import { findScriptOf2011 } from "../../services/live-syncd-here.ts";
 import type { Logger } from "../../services/log/logger.ts";
 import { refuseOtherBase } from "../../services/one-base.ts";
-import type { PeerConfig } from "../../services/peer-config.ts";
+import { ownAddresses, type PeerConfig } from "../../services/peer-config.ts";
 import { listArchive, openLog } from "../../services/redolog/open-log.ts";
 import { readRole } from "../../services/role.ts";
 import { lackOfRoom } from "../../services/room.ts";
@@ -173,7 +172,8 @@ async function examineName({ config, demand, warn }: Examination): Promise<void>
 		return;
 	}
 	await demand(async () => {
-		const lead = await followName(name, ownAddresses(), settings.command_timeout).catch(
+		const { all: own } = await ownAddresses();
+		const lead = await followName(name, own, settings.command_timeout).catch(
 			(error: unknown): never => {
 				// A name server that is not there yet: no refusal, but nothing to rely on either.
 				throw new Error(
@@ -185,9 +185,6 @@ async function examineName({ config, demand, warn }: Examination): Promise<void>
 		throwIf(judgeHostName(name, localAddress, lead));
 	});
 }
-
-const ownAddresses = (): string[] =>
-	Object.values(networkInterfaces()).flatMap((list) => (list ?? []).map(({ address }) => address));
 
 /** Whether what is received can be written, made durable, and archived. */
 async function examineRedolog({ config, demand, ownHistory }: Examination): Promise<void> {
