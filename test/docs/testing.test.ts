@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { globSync, readFileSync } from "node:fs";
+import { existsSync, globSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 
@@ -22,4 +22,11 @@ test("docs/testing.md names each test file, and none that is not there", () => {
 		[],
 		"not there",
 	);
+});
+
+test("docs/reliability.md names tests that are there", () => {
+	const page = readFileSync(join(project, "docs/reliability.md"), "utf8");
+	const named = [...page.matchAll(/`([\w/-]+\.test\.ts)`/g)].map(([, file = ""]) => file);
+	assert.ok(named.length > 40);
+	for (const file of named) assert.ok(existsSync(join(project, "test", file)), file);
 });
