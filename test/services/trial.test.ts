@@ -16,7 +16,10 @@ import { tryDirectory } from "../../src/services/trial.ts";
 test("a directory in which files can be written and renamed passes, and nothing stays in it", async () => {
 	const at = mkdtempSync(join(tmpdir(), "trial-"));
 	await tryDirectory(join(at, "redolog"), join(at, "redolog/archive"));
-	assert.deepEqual(readdirSync(at, { recursive: true }).toSorted(), ["redolog", "redolog/archive"]);
+	assert.deepEqual(
+		new Set(readdirSync(at, { recursive: true })),
+		new Set(["redolog", "redolog/archive"]),
+	);
 	rmSync(at, { recursive: true });
 });
 
