@@ -39,7 +39,7 @@ test("help explains a code, a runbook and a command, and every topic that it lis
 	assert.match(unknown.stderr, /there is no topic nothing\n {2}try: \//);
 	assert.match(
 		(await liveSyncd("help")).stdout,
-		/^codes: archive-gone .*\brunbooks: initial-copy /ms,
+		/^codes: already-running .*\brunbooks: initial-copy /ms,
 	);
 });
 
