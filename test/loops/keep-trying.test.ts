@@ -64,7 +64,11 @@ test("what has worked for a while begins anew, with the shortest pause", async (
 
 test("a silent address is knocked at each second, and the silence makes no later pause longer", async () => {
 	const settings = { reconnect_max: 5000 };
-	const problems = [new Unanswered("no answer"), new Unanswered("no answer"), new Error("the line is cut")];
+	const problems = [
+		new Unanswered("no answer"),
+		new Unanswered("no answer"),
+		new Error("the line is cut"),
+	];
 	let count = 0;
 	const found = await pauses(
 		3,

@@ -17,7 +17,7 @@ test("a directory in which files can be written and renamed passes, and nothing 
 	const at = mkdtempSync(join(tmpdir(), "trial-"));
 	await tryDirectory(join(at, "redolog"), join(at, "redolog/archive"));
 	assert.deepEqual(
-		new Set(readdirSync(at, { recursive: true })),
+		new Set(readdirSync(at, { recursive: true, encoding: "utf8" })),
 		new Set(["redolog", "redolog/archive"]),
 	);
 	rmSync(at, { recursive: true });

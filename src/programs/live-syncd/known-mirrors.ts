@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { canonicalAddress, isAddress } from "../../formats/address.ts";
 import { type MirrorFacts, mirrorWarning } from "../../formats/mirror-report.ts";
 import { whyNeeded } from "../../formats/retention.ts";
+import { isFollowing } from "../../formats/role.ts";
 import type { Config } from "../../services/config.ts";
 import { freeBytes } from "../../services/files.ts";
 import { heardAge, readRecord, recordNames } from "../../services/mirrors.ts";
@@ -15,8 +16,8 @@ export async function knownMirrors(config: Config): Promise<MirrorFacts[]> {
 	const { base, settings, zimbra } = config;
 	const names = await recordNames(base.mirrors);
 	if (names.length === 0) return [];
-	const { role, timeline } = await readRole(base.role);
-	if (role === "mirror") return [];
+	const role = await readRole(base.role);
+	if (isFollowing(role)) return [];
 	const archives = await oldArchives(config);
 	const disk = {
 		freeBytes: await freeBytes(zimbra.redolog),
@@ -32,7 +33,7 @@ export async function knownMirrors(config: Config): Promise<MirrorFacts[]> {
 		const serverId = replayed?.serverId;
 		const held = archives.filter(
 			(archive) =>
-				whyNeeded({ ...archive, serverId }, { mirror, replayed }, timeline) !== undefined,
+				whyNeeded({ ...archive, serverId }, { mirror, replayed }, role.timeline) !== undefined,
 		);
 		const facts = {
 			mirror,
