@@ -90,7 +90,7 @@ test("start --check tells of both servers at once: history of our own here, the 
 	await b.liveSyncd("start", "--check");
 	const before = files(b);
 	const said = await liveSyncd(b, "start --check", 1);
-	assert.deepEqual(codesIn(said), ["host-name", "deleting-rollover", "divergence"]);
+	assert.deepEqual(codesIn(said), ["host-name", "deleting-rollover", "history-ends"]);
 	assert.deepEqual(files(b), before);
 	assert.equal((await b.liveSyncd("start", "--check", "--set-aside-own-history")).code, 2);
 	await assertNothingRuns(pair);
