@@ -3,7 +3,7 @@ import type { Position } from "../redolog/position.ts";
 import { formatTransaction, type LogRecord } from "../redolog/record.ts";
 import { LogWalk } from "../redolog/walker.ts";
 import type { ReplayedPosition } from "./replayed-position.ts";
-import { type ReplayLog, type ReplayRange, scanReplay } from "./scan.ts";
+import { type ReplayLog, type ReplayRange, type ScanEnd, scanReplay } from "./scan.ts";
 import { type CommittedOperation, ReplayState } from "./state.ts";
 
 /**
@@ -77,6 +77,8 @@ export type Unreplayed = {
 	 * a move or a mark would hit what came later. These are not to be replayed.
 	 */
 	readonly overtaken: readonly CommittedOperation[];
+	/** how the walk over the range ended: where a log is missing, these are not all */
+	readonly end: ScanEnd;
 };
 
 /**
@@ -90,9 +92,11 @@ export async function sortUnreplayed(
 ): Promise<Unreplayed> {
 	const operations: CommittedOperation[] = [];
 	const state = new ReplayState(range.from);
-	for (const event of scanReplay(range, state)) {
-		if (event.kind === "tick") await pause();
-		if (event.kind === "committed") operations.push(event.operation);
+	const scan = scanReplay(range, state);
+	let step = scan.next();
+	for (; step.done !== true; step = scan.next()) {
+		if (step.value.kind === "tick") await pause();
+		if (step.value.kind === "committed") operations.push(step.value.operation);
 	}
 	const received = new Set([...operations.map(({ id }) => id), ...state.open.keys()]);
 	const behind = await lookAt(received);
@@ -112,6 +116,7 @@ export async function sortUnreplayed(
 		recovered,
 		open: left.filter((operation) => !isOvertaken(operation)),
 		overtaken: left.filter(isOvertaken),
+		end: step.value,
 	};
 }
 

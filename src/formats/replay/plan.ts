@@ -251,7 +251,11 @@ class Planner {
 
 	async finish(end: ScanEnd, pause: () => Promise<void>): Promise<ReplayPlan> {
 		await this.#lookBack(pause);
-		for (const link of this.#state.abortedLinks) this.#remark({ kind: "aborted link", link });
+		// Named however much else there is to say: later nobody can.
+		for (const link of this.#state.abortedLinks) {
+			this.#remarkCount++;
+			this.#remarks.push({ kind: "aborted link", link });
+		}
 		for (const id of this.#state.contradicted) this.#remark({ kind: "contradicted", id });
 		const { executed, uncertain, notExecutable, leftOut, bytes } = this.#counts;
 		const nothing = executed + uncertain === 0 && !this.#gaps;

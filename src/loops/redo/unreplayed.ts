@@ -33,6 +33,7 @@ import { type Exported, exportMessages } from "./export-messages.ts";
 import { keep } from "./replayer/kept-operations.ts";
 import { openSavedLogs } from "./replayer/logs.ts";
 import { readReplayed, writeReplayed } from "./replayer/position.ts";
+import { throwWhereLogsEnd } from "./replayer/remarks.ts";
 
 /** What lies between the store and the end of what was received, where Zimbra was started without `stop`. */
 export type FoundUnreplayed = Unreplayed & {
@@ -75,6 +76,8 @@ export async function findUnreplayed(config: Config): Promise<FoundUnreplayed | 
 		(ids) => lookBehind(behind, ids, own.whole, pause),
 		pause,
 	);
+	// What cannot be read is not "nothing".
+	throwWhereLogsEnd(config, { end: found.end, files: [] }, from);
 	return { ...found, from, to, saved: known };
 }
 

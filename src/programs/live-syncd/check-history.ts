@@ -1,4 +1,5 @@
 import { Refusal } from "../../errors.ts";
+import { withoutReplayOf } from "../../formats/replay/behind.ts";
 import { isFollowing, type Role } from "../../formats/role.ts";
 import {
 	adoptAsCopy,
@@ -11,6 +12,8 @@ import { askAbout, findDifference, ownHistory } from "../../loops/redo/receiver/
 import { type OpenStream, openStream } from "../../loops/redo/receiver/live-stream.ts";
 import { inspectLocalLog, type LocalLog } from "../../loops/redo/receiver/local-log.ts";
 import { cleanEnd } from "../../loops/redo/replayer/initial-position.ts";
+import { writeReplayed } from "../../loops/redo/replayer/position.ts";
+import { findUnreplayed } from "../../loops/redo/unreplayed.ts";
 import type { Logger } from "../../services/log/logger.ts";
 import type { PeerConfig } from "../../services/peer-config.ts";
 
@@ -66,6 +69,7 @@ export async function checkHistory(
 			return await contained();
 		}
 		if (own !== "set aside") throw new Refusal(error.code, `${error.message}; ${what}`, error.hint);
+		if (isFollowing(role)) await leaveOutRecovered(config);
 		const directory = await setAsideOwnHistory(config, found);
 		log.warn(
 			{ directory, operations: found.operations },
@@ -73,6 +77,21 @@ export async function checkHistory(
 		);
 		process.stdout.write(`History of our own was put aside in ${directory}: ${what}\n`);
 		return await contained();
+	}
+}
+
+/**
+ * Zimbra's start on this mirror has executed some of what was received and not replayed: replay must not
+ * do it again. Where that cannot be told, all that was received is replayed.
+ */
+async function leaveOutRecovered(config: PeerConfig): Promise<void> {
+	try {
+		const found = await findUnreplayed(config);
+		if (found !== undefined) {
+			await writeReplayed(config, withoutReplayOf(found.from, found.recovered));
+		}
+	} catch (error) {
+		if (!(error instanceof Refusal)) throw error;
 	}
 }
 

@@ -36,7 +36,7 @@ import { readPidFile } from "../../services/pid-file.ts";
 import { publish, readPublished } from "../../services/publish.ts";
 import { findLog } from "../../services/redolog/open-log.ts";
 import { readProvenance } from "../../services/redolog/provenance.ts";
-import { dropSavedLogs } from "../../services/redolog/saved-logs.ts";
+import { dropSavedLogs, readSavedLogs } from "../../services/redolog/saved-logs.ts";
 import { readRole, writeRole } from "../../services/role.ts";
 import { makeRun } from "../../services/run.ts";
 import { makeMailboxd } from "../../services/zimbra/mailboxd.ts";
@@ -118,13 +118,11 @@ async function bringUpToDate(config: Config, log: Logger): Promise<string[]> {
 		await endRole(config);
 		return [];
 	}
-	const received = await hasReceivedAsMirror(config, role);
+	const received = await hasReceivedAsMirror(config, role, ran);
 	if (!received) {
 		process.stdout.write("Nothing was received from the live server: nothing to replay\n");
 	}
 	if (ran === "not") {
-		// Of an earlier start of Zimbra that has left no trace: what is in redolog/ is all there.
-		await dropSavedLogs(config);
 		if (received) await replayRest(config, log);
 		const losses = await lossesOf(config, role);
 		await release(config);
@@ -142,7 +140,9 @@ async function bringUpToDate(config: Config, log: Logger): Promise<string[]> {
 /** Whether Zimbra has been started here since this server received something. */
 async function whetherZimbraRan(config: Config): Promise<"not" | "ran" | "runs"> {
 	if ((await mailboxdProcess(config)) !== undefined) return "runs";
-	return (await foreignLog(config)) === undefined ? "not" : "ran";
+	if ((await foreignLog(config)) !== undefined) return "ran";
+	// They are saved only where a mailboxd was seen here; one that was killed may leave no other trace.
+	return (await readSavedLogs(config)) === undefined ? "not" : "ran";
 }
 
 const mailboxdProcess = (config: Config) =>
@@ -152,9 +152,14 @@ const mailboxdProcess = (config: Config) =>
  * Whether there may be something to replay. Throws a Refusal (position-lost) where that cannot be told, and
  * where something was received but nobody knows how far it was replayed.
  */
-async function hasReceivedAsMirror(config: Config, role: Role): Promise<boolean> {
+async function hasReceivedAsMirror(
+	config: Config,
+	role: Role,
+	ran: "not" | "ran" | "runs",
+): Promise<boolean> {
 	if (!(await hasReceived(config))) return false;
-	if (isFollowing(role)) await readReplayed(config);
+	// A mirror that has lost status/ has no role either; a server that is live now may have, too.
+	if (isFollowing(role) || (role.since === 0 && ran !== "runs")) await readReplayed(config);
 	return (await readIfThere(config.base.replayed)) !== undefined;
 }
 
@@ -172,7 +177,10 @@ async function endLoops(config: Config, log: Logger): Promise<void> {
 		process.stderr.write(`live-syncd: ${describe(error)}\n`);
 	});
 	await repairLdap(config, log);
-	await useWaitingCopy(config, log);
+	// LDAP of a server on which Zimbra ran has changes of its own.
+	if (isFollowing(await readRole(config.base.role)) && (await whetherZimbraRan(config)) === "not") {
+		await useWaitingCopy(config, log);
+	}
 }
 
 /**

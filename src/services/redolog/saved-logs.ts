@@ -1,12 +1,12 @@
 import { rm, stat } from "node:fs/promises";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { hasCode } from "../../errors.ts";
 import { currentLogName } from "../../formats/redolog/log-name.ts";
 import { comparePositions, type LogIdentity } from "../../formats/redolog/position.ts";
 import { oldestNeeded, type ReplayedPosition } from "../../formats/replay/replayed-position.ts";
 import type { Config } from "../config.ts";
 import { keepDurably, makeDirectory, readIfThere, renameDurably, writeDurably } from "../files.ts";
-import { listArchive, openLog } from "./open-log.ts";
+import { findLog, listArchive, openLog } from "./open-log.ts";
 import { readProvenance } from "./provenance.ts";
 
 /**
@@ -61,9 +61,16 @@ export async function saveReceivedLogs(
 	if (provenance === undefined) return undefined;
 	const { identity, upTo, digest } = provenance;
 	const known = await readSavedLogs(config);
-	if (known !== undefined && known.digest === digest && isSavedFor(known, position)) return known;
-	await rm(base.unreplayed, { recursive: true, force: true });
+	const goesOn = known !== undefined && known.digest === digest && isSavedFor(known, position);
+	if (!goesOn) await rm(base.unreplayed, { recursive: true, force: true });
 	await makeDirectory(base.unreplayed);
+	const save = async (path: string, name: string) => {
+		await keepDurably(path, join(base.unreplayed, name)).catch((error: unknown) => {
+			if (!hasCode(error, "EEXIST")) throw error;
+		});
+	};
+	const oldest = oldestNeeded(position).sequence;
+	const seen = new Set<number>();
 	const { mtimeMs: flushedAt } = await stat(zimbra.mirrorMarker);
 	// The archive first: a log that is rolled over meanwhile is then found under either name.
 	const archived = (await listArchive(zimbra)).map(({ name }) => name);
@@ -75,16 +82,20 @@ export async function saveReceivedLogs(
 		const { sequence, createTime } = log.header;
 		const last = sequence === identity.sequence && createTime === identity.createTime;
 		const earlier =
-			sequence < identity.sequence &&
-			createTime <= identity.createTime &&
-			sequence >= oldestNeeded(position).sequence;
+			sequence < identity.sequence && createTime <= identity.createTime && sequence >= oldest;
 		if (!last && !earlier) continue;
-		await keepDurably(path, join(base.unreplayed, last ? currentLogName : name)).catch(
-			(error: unknown) => {
-				if (!hasCode(error, "EEXIST")) throw error;
-			},
-		);
+		seen.add(sequence);
+		await save(path, last ? currentLogName : name);
 	}
+	// An incremental backup takes logs away; and one that was missing may have been put back since.
+	for (let sequence = oldest; sequence < identity.sequence; sequence++) {
+		if (seen.has(sequence)) continue;
+		const found = await findLog(zimbra, sequence, 0);
+		if (found === undefined) continue;
+		await using log = found;
+		if (log.header.createTime <= identity.createTime) await save(log.path, basename(log.path));
+	}
+	if (goesOn) return known;
 	const saved: SavedLogs = { version: 1, identity, upTo, digest, flushedAt };
 	await writeSavedLogs(config, saved);
 	return saved;

@@ -112,8 +112,13 @@ export async function foreignLog({ zimbra }: Config): Promise<string | undefined
 	const current = await openLog(zimbra.currentLog);
 	if (current === undefined) return undefined;
 	await using log = current;
-	if (headers.includes(headerDigest(await readAt(log.file, 0, headerSize)))) return undefined;
-	return `the header of ${zimbra.currentLog} was written by somebody else`;
+	if (!headers.includes(headerDigest(await readAt(log.file, 0, headerSize)))) {
+		return `the header of ${zimbra.currentLog} was written by somebody else`;
+	}
+	// One that was killed may have left the header as it was; nothing of ours is behind what was flushed.
+	const { size } = await log.file.stat();
+	if (size <= record.upTo || record.receiving) return undefined;
+	return `${zimbra.currentLog} has ${size} bytes, only ${record.upTo} were received`;
 }
 
 async function betweenLogs(config: Config, record: Provenance | undefined): Promise<LocalLog> {

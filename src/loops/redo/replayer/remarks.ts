@@ -100,7 +100,7 @@ export function newerLog(what: string, { major, minor }: LogHeader["version"]): 
 /** Throws where the logs on this mirror are not those that the position speaks of. */
 export function throwWhereLogsEnd(
 	{ zimbra, base }: Config,
-	{ end, files }: ReplayPlan,
+	{ end, files }: Pick<ReplayPlan, "end" | "files">,
 	position: ReplayedPosition,
 ): void {
 	switch (end.kind) {
