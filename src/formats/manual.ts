@@ -57,7 +57,8 @@ export function lookUp(pages: Pages, words: readonly string[]): string | undefin
 export const withoutLinks = (text: string, program: string, pages: Pages): string =>
 	text.replaceAll(
 		/\[([^\]]+)\]\((?:\.\.\/|docs\/)?(?:([\w-]+)\.md)?(?:#([\w-]+))?\)/g,
-		(whole, words: string, page?: string, section?: string) => {
+		(whole, words: string, file?: string, section?: string) => {
+			const page = file?.toLowerCase();
 			if (page !== undefined && !pages.has(page)) return words;
 			const topic = section ?? page;
 			return topic === undefined ? whole : `${words} (${program} help ${topic})`;

@@ -46,7 +46,9 @@ export function mirrorWarning(
 
 /** For people; "" where no mirror is known. */
 export function reportMirrors(mirrors: readonly MirrorFacts[] | { unknown: string }): string {
-	if ("unknown" in mirrors) return `\n${"mirrors".padEnd(9)} unknown: ${mirrors.unknown}\n`;
+	if ("unknown" in mirrors) {
+		return `\n${"mirrors".padEnd(9)} unknown\n\nwarning mirrors: what they have replayed is not known: ${mirrors.unknown}  [trouble]\n`;
+	}
 	const lines = mirrors.map(({ mirror, streams, heardAgeMs, replayed, holds }) => {
 		const heard =
 			heardAgeMs === undefined

@@ -12,14 +12,15 @@ export type StatusFacts = {
 	readonly ldapHeardAgeMs: number | undefined;
 	readonly ldapAgesMs: LdapAges;
 	readonly server?: ServerFacts | undefined;
-	/** the lots in status/failed */
-	readonly kept?: readonly KeptCount[] | undefined;
+	/** the lots in status/failed, or why they cannot be told */
+	readonly kept?: readonly KeptCount[] | { readonly unknown: string } | undefined;
 };
 
 /** What this server is, whoever runs on it. */
 export type ServerFacts = {
-	readonly role: "live" | "mirror" | "unknown";
-	/** ms since the epoch; 0 where no role was ever recorded */
+	/** damaged: nobody can read its record */
+	readonly role: "live" | "mirror" | "unknown" | "damaged";
+	/** ms since the epoch; 0 where no role was ever recorded, or its record is damaged */
 	readonly since: number;
 	/** ms since the epoch: `stop` came to its end */
 	readonly stoppedAt?: number | undefined;
@@ -89,6 +90,7 @@ export function reportStatus(facts: StatusFacts): string {
 	];
 	const over = isOver(facts.server);
 	const problems = [
+		...roleProblems(facts),
 		...keptProblems(facts),
 		...problemsOf("redo", redo, over),
 		...problemsOf("ldap", ldap, over),
@@ -143,6 +145,8 @@ function serverLines({ server, redo, ldap }: StatusFacts): string[] {
 						: `mirror whose ${missing[0]} loop does not run`,
 				),
 			];
+		case "damaged":
+			return [row("server", "unknown: the record of its role is damaged")];
 		case "unknown":
 			return missing.length < 2
 				? []
@@ -150,8 +154,29 @@ function serverLines({ server, redo, ldap }: StatusFacts): string[] {
 	}
 }
 
+function roleProblems({ server }: StatusFacts): string[] {
+	if (server?.role !== "damaged") return [];
+	return problemLines("server", {
+		code: "trouble",
+		message:
+			"status/role.json below the base directory is damaged: start is refused, here and there",
+		hint: "put back a copy of it; on a server that was never promoted, move it to another place",
+		since: Date.now(),
+		critical: false,
+	});
+}
+
 /** Each check looks for lines that begin so; the counts above are easily passed over. */
 function keptProblems({ kept, redo: { state } }: StatusFacts): string[] {
+	if (kept !== undefined && "unknown" in kept) {
+		return problemLines("redo", {
+			code: "trouble",
+			message: `whether operations of the live server failed here is not known: ${kept.unknown}`,
+			hint: "see that status/failed below the base directory can be read by the user of Zimbra",
+			since: Date.now(),
+			critical: false,
+		});
+	}
 	const counts = new Map<string, number>();
 	if (kept === undefined) {
 		counts.set("failed, set aside or left out", state?.replay.failedOperations ?? 0);

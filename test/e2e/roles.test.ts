@@ -185,7 +185,7 @@ test("a start that was cut short before anything was received, then Zimbra ran h
 	await b.startZimbra();
 	await b.mailbox.deliver({ to: [someone] });
 	await b.stopZimbra();
-	assert.match(await liveSyncd(b, "stop", 1), /\[position-lost\]\n {2}try: if Zimbra itself/);
+	assert.match(await liveSyncd(b, "stop", 1), /\[position-lost\]\n {2}try: what mends it depends/);
 	cpSync(b.path("redolog"), a.path("redolog"), { recursive: true });
 	await a.startZimbra();
 	await refused(b, "position-lost");

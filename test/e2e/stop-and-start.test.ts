@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { readdirSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { createPair } from "../pair/pair.ts";
@@ -61,6 +61,32 @@ test("stop without anything kept back says nothing of it", async () => {
 	await deliver(pair, 2);
 	await caughtUp(pair);
 	assert.doesNotMatch(await liveSyncd(b, "stop"), /failed|aside|nobody knows/);
+});
+
+test("the record of the role is damaged: status says so, and stop replays all the same", async () => {
+	await using pair = await createPair({ ldap: true, ...quickly });
+	const { b } = pair;
+	await liveSyncd(b, "start");
+	await deliver(pair, 1);
+	await caughtUp(pair);
+	await liveSyncd(b, "kill");
+	const record = b.path("live_sync/status/role.json");
+	writeFileSync(record, "{");
+	const told = await liveSyncd(b, "status", 3);
+	assert.match(told, /^server {4}unknown: the record of its role is damaged$/m);
+	assert.match(told, /^warning server, .*role\.json/m);
+	const said = await liveSyncd(b, "stop");
+	assert.match(said, /role\.json is damaged.*goes on/);
+	assert.match(said, /^done$/m);
+	assert.equal(readFileSync(record, "utf8"), "{");
+	await assertExecutedOnce(pair);
+
+	// What cannot be listed is not "none".
+	const failed = b.path("live_sync/status/failed");
+	rmSync(failed, { recursive: true, force: true });
+	writeFileSync(failed, "");
+	assert.match(await liveSyncd(b, "status", 3), /^warning redo, .*failed here is not known: /m);
+	assert.match(await liveSyncd(b, "stop", 1), /failed/);
 });
 
 test("while stop waits for a replay run it says so, and status does not call that a hang", async () => {

@@ -46,6 +46,11 @@ test("a link in what is printed is the command that prints the other part", () =
 	assert.equal(print("[this](runbooks.md#split-brain)"), "this (/x/live-syncd help split-brain)");
 	assert.equal(print("[code](#divergence)"), "code (/x/live-syncd help divergence)");
 	assert.equal(print("[page](docs/errors.md)"), "page (/x/live-syncd help errors)");
+	const withReadme = new Map([...pages, ["readme", "# All"]]);
+	assert.equal(
+		withoutLinks("[keys](../README.md#keys)", "/x/live-syncd", withReadme),
+		"keys (/x/live-syncd help keys)",
+	);
 	assert.equal(print("[elsewhere](protocol.md#requests)"), "elsewhere");
 	assert.equal(print("[archive-gone] stays"), "[archive-gone] stays");
 });

@@ -1,4 +1,3 @@
-import { once } from "node:events";
 import { describe, Refusal } from "../../errors.ts";
 import type { LogPosition } from "../../formats/protocol/messages.ts";
 import { isThere } from "../../services/files.ts";
@@ -17,19 +16,16 @@ import { RedoStatus } from "./redo-status.ts";
 import { makeReplayer } from "./replayer/loop.ts";
 import { replayerParts } from "./replayer/parts.ts";
 import { establishReplayed } from "./replayer/position.ts";
-import type { Replayer } from "./replayer/replayer.ts";
 import { keepRetention } from "./retention.ts";
 import { SettledPosition } from "./settled.ts";
 import { describeUnreplayed, findUnreplayed, notReplayed } from "./unreplayed.ts";
 import { watchCoverage } from "./watch-coverage.ts";
 import { watchLag } from "./watch-lag.ts";
 import { watchRoom } from "./watch-room.ts";
+import { mustWithdraw } from "./withdrawals.ts";
 
 const publishMs = 1000;
 const lookForStopMs = 250;
-
-/** Refusals after which this mirror must not write another byte by itself. */
-const withdrawals = new Set(["divergence", "log-altered", "mailboxd-up", "no-initial-copy"]);
 
 /** Refusals that tell of a mailboxd which has been started here. */
 const startedHere = new Set(["log-altered", "mailboxd-up"]);
@@ -95,7 +91,7 @@ export async function runRedoLoop(
 	});
 	const tasks = [
 		receive({ config, timeline, status, events, log, signal, open }),
-		keepReplaying(replayer, status, signal),
+		replayer.keepReplaying(signal),
 		watchCoverage(config, status, signal),
 		watchRoom(config, status, signal),
 		watchLag(config.settings, status, signal),
@@ -130,7 +126,7 @@ async function receive(
 		await keepTrying((healthy) => receiveOnce({ ...options, healthy }), {
 			signal,
 			longestMs: (problem) => longestPause(problem, config.settings),
-			isFinal: (problem) => problem instanceof Refusal && withdrawals.has(problem.code),
+			isFinal: mustWithdraw,
 			onRetry(problem, delayMs) {
 				if (problem !== undefined) status.problems.report("link", problem);
 				status.setPhase("waiting");
@@ -140,21 +136,6 @@ async function receive(
 	} finally {
 		// A replay run may go on for long after it.
 		status.setPhase("stopped");
-	}
-}
-
-/** What stops replay does not stop receiving, unless it tells that Zimbra has been started here. */
-async function keepReplaying(
-	replayer: Replayer,
-	status: RedoStatus,
-	signal: AbortSignal,
-): Promise<void> {
-	try {
-		await replayer.keepReplaying(signal);
-	} catch (error) {
-		if (!(error instanceof Refusal) || withdrawals.has(error.code)) throw error;
-		status.problems.report("replay", error, true);
-		await once(signal, "abort");
 	}
 }
 

@@ -100,11 +100,19 @@ export async function examineHere(examination: Examination): Promise<Here> {
 	return { role, serverId, lacksRoom };
 }
 
+/** What the other server has told. */
+export type There = {
+	readonly answered: boolean;
+	/** of its redo log, which only an initial copy brings here; undefined where it has none */
+	readonly serverId?: string | undefined;
+	readonly local?: LocalLog | undefined;
+};
+
 /** What the other server says of itself, and whether its history contains ours. */
 export async function examineThere(
 	examination: Examination,
 	{ role, serverId }: Here,
-): Promise<{ readonly answered: boolean; readonly local: LocalLog | undefined }> {
+): Promise<There> {
 	const { config, log, demand, ownHistory } = examination;
 	const { settings, remoteAddress } = config;
 	const late = deadline(
@@ -116,7 +124,7 @@ export async function examineThere(
 	const askedAt = Date.now();
 	const hello = await demand(() => askHello(config, signal));
 	// Nothing else would be answered either.
-	if (hello === undefined) return { answered: false, local: undefined };
+	if (hello === undefined) return { answered: false };
 	const facts = {
 		peer: remoteAddress,
 		zimbra,
@@ -132,7 +140,8 @@ export async function examineThere(
 	if (told !== undefined) {
 		for (const refusal of judgeSettings(config, told)) await demand(() => throwIf(refusal));
 	}
-	if (serverId === undefined) return { answered: true, local: undefined };
+	const there = { answered: true, serverId: hello.redolog?.serverId };
+	if (serverId === undefined) return there;
 	const compared = deadline(
 		historyMs,
 		`the redo logs of this server and ${remoteAddress} could not be compared: a disk is too slow`,
@@ -145,7 +154,7 @@ export async function examineThere(
 		}
 		return found;
 	});
-	return { answered: true, local };
+	return { ...there, local };
 }
 
 /** Both would write the same redo log. A look is repeated: a script that only ends is not in the way. */

@@ -14,6 +14,8 @@ const mayPass: ReadonlySet<RefusalCode> = new Set([
 	"key-refused",
 	// NTP has not set both clocks yet.
 	"clock-offset",
+	// A name server that is not reached yet answers nothing, or another one answers for it.
+	"host-name",
 	// Its directory is restarted, moved, or busy.
 	"ldap-path",
 	// Room is made by others, too.

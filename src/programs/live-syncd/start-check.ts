@@ -44,9 +44,11 @@ export async function checkStart(config: PeerConfig): Promise<number> {
 	};
 	const { demand } = examination;
 	const here = await examineHere(examination);
-	const copied = !loops.includes("redo") || here.serverId !== undefined;
-	const answered = !loops.includes("redo") || (await examineThere(examination, here)).answered;
-	if (loops.includes("ldap") && answered) {
+	const there = loops.includes("redo") ? await examineThere(examination, here) : undefined;
+	// A Zimbra that was installed for the copy has a server id, too: one of its own.
+	const own = there?.serverId !== undefined && there.serverId !== here.serverId;
+	const copied = there === undefined || (here.serverId !== undefined && !own);
+	if (loops.includes("ldap") && there?.answered !== false) {
 		const { signal } = examination;
 		await demand(() => proveLdap({ config, log, signal, scratch: true, copied, tell: say }));
 	}

@@ -38,7 +38,7 @@ export async function status(options: {
 		readPublished<RedoState>(base.stateRedo, 1),
 		readPublished<LdapState>(base.stateLdap, 1),
 		lookAtServer(config),
-		readKeptLots(base.failed),
+		readKeptLots(base.failed).catch((error: unknown) => ({ unknown: describe(error) })),
 	]);
 	const ldapHeardAgeMs = ldap?.heardAt && ageOf(ldap.heardAt);
 	const facts = {
@@ -76,12 +76,11 @@ async function mirrorsOf(config: Config): Promise<readonly MirrorFacts[] | { unk
 	}
 }
 
-/** Undefined where the record of the role is damaged: `start` and `stop` say so. */
-async function lookAtServer(config: Config): Promise<ServerFacts | undefined> {
+async function lookAtServer(config: Config): Promise<ServerFacts> {
 	const text = await readIfThere(config.base.role);
 	const record = text === undefined ? unknownRole : parseRole(text);
-	if (record === undefined) return undefined;
+	const mailboxd = (await makeMailboxd({ run: makeRun(config.settings), config }).process())?.pid;
+	if (record === undefined) return { role: "damaged", since: 0, mailboxd };
 	const { role, since, stopped } = record;
-	const mailboxd = await makeMailboxd({ run: makeRun(config.settings), config }).process();
-	return { role, since, stoppedAt: stopped?.at, mailboxd: mailboxd?.pid };
+	return { role, since, stoppedAt: stopped?.at, mailboxd };
 }

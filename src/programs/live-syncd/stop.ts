@@ -3,7 +3,7 @@ import { describe, Refusal } from "../../errors.ts";
 import { judgeLiveEnd } from "../../formats/live-end.ts";
 import { comparePositions, formatPosition, type Position } from "../../formats/redolog/position.ts";
 import { parseReplayedPosition } from "../../formats/replay/replayed-position.ts";
-import { isFollowing, type Role } from "../../formats/role.ts";
+import { isFollowing, type Role, unknownRole } from "../../formats/role.ts";
 import type { LdapState, RedoState, ReplayState } from "../../formats/state.ts";
 import type { Exported } from "../../loops/redo/export-messages.ts";
 import { foreignLog } from "../../loops/redo/receiver/local-log.ts";
@@ -29,6 +29,7 @@ import {
 import { ageOf, type Moment, now } from "../../services/clock.ts";
 import type { Config } from "../../services/config.ts";
 import { readIfThere, writeDurably } from "../../services/files.ts";
+import type { KeptLot } from "../../services/kept-lots.ts";
 import { endRound } from "../../services/ldap/round-processes.ts";
 import { type Logger, makeLogger } from "../../services/log/logger.ts";
 import { onServer } from "../../services/manual.ts";
@@ -102,9 +103,12 @@ function tellLosses(losses: readonly string[], { acceptLoss }: StopOptions): num
 
 /** Everything that was received comes into the message store. Gives what is missing there all the same. */
 async function bringUpToDate(config: Config, log: Logger): Promise<string[]> {
-	const { base } = config;
 	await refuseBehindOtherBase(config);
-	const role = await readRole(base.role);
+	const role = await roleHere(config, (problem) => {
+		process.stderr.write(
+			`live-syncd: ${problem}; stop goes on by what else is known of this server\n`,
+		);
+	});
 	const ran = await whetherZimbraRan(config);
 	// Without a record of its role it may be a mirror that has lost it.
 	const isMirror = role.role === "mirror" || (role.since === 0 && (await hasReceived(config)));
@@ -135,6 +139,19 @@ async function bringUpToDate(config: Config, log: Logger): Promise<string[]> {
 	const losses = await lossesOf(config, role);
 	await endRole(config);
 	return [...exported, ...losses];
+}
+
+/**
+ * At a failover nothing may hang on a file that says what this server was: where it cannot be read, all
+ * else here is gone by, as where it was lost. The file itself is left alone.
+ */
+async function roleHere({ base }: Config, tell?: (problem: string) => void): Promise<Role> {
+	try {
+		return await readRole(base.role);
+	} catch (error) {
+		tell?.(describe(error));
+		return unknownRole;
+	}
 }
 
 /** Whether Zimbra has been started here since this server received something. */
@@ -178,7 +195,7 @@ async function endLoops(config: Config, log: Logger): Promise<void> {
 	});
 	await repairLdap(config, log);
 	// LDAP of a server on which Zimbra ran has changes of its own.
-	if (isFollowing(await readRole(config.base.role)) && (await whetherZimbraRan(config)) === "not") {
+	if (isFollowing(await roleHere(config)) && (await whetherZimbraRan(config)) === "not") {
 		await useWaitingCopy(config, log);
 	}
 }
@@ -311,7 +328,10 @@ const describeExported = ({ operations, messages, directory }: Exported): string
 async function lossesOf(config: Config, role: Role): Promise<string[]> {
 	const { base, settings } = config;
 	const losses: string[] = [];
-	const kept = await listKept(config);
+	const kept = await listKept(config).catch((error: unknown): KeptLot[] => {
+		losses.push(`whether operations failed or were set aside is not known: ${describe(error)}`);
+		return [];
+	});
 	const count = kept.reduce((sum, lot) => sum + (lot.kind === "at risk" ? 0 : lot.count), 0);
 	const atRisk = kept.reduce((sum, lot) => sum + (lot.kind === "at risk" ? lot.count : 0), 0);
 	if (count + atRisk > 0) {
@@ -343,8 +363,9 @@ async function endHere(config: Config): Promise<{ here: Position | undefined; cl
 }
 
 /** All that was received is in the store. What comes into the redo log from now on is this server's own. */
-async function release({ base }: Config): Promise<void> {
-	const role = await readRole(base.role);
+async function release(config: Config): Promise<void> {
+	const { base } = config;
+	const role = await roleHere(config);
 	if (role.role !== "mirror") return;
 	const text = await readIfThere(base.replayed);
 	const position = text === undefined ? undefined : parseReplayedPosition(text);
@@ -354,10 +375,9 @@ async function release({ base }: Config): Promise<void> {
 
 /** Zimbra has run here since, and nothing is left to replay: this server is no mirror any more. */
 async function endRole(config: Config): Promise<void> {
-	const { base } = config;
-	const { role, timeline } = await readRole(base.role);
+	const { role, timeline } = await roleHere(config);
 	if (role === "mirror") {
-		await writeRole(base.role, { version: 1, role: "unknown", timeline, since: Date.now() });
+		await writeRole(config.base.role, { version: 1, role: "unknown", timeline, since: Date.now() });
 	}
 	// A redo.log that is no mirror's has no saved logs.
 	await dropSavedLogs(config);

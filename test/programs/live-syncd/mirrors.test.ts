@@ -79,12 +79,12 @@ test("status warns where the disk of the redo logs runs out and archives are kep
 
 test("status without mirrors says nothing of them, and a mirror's own status neither", async () => {
 	await using server = await aged();
-	assert.doesNotMatch((await liveSyncd(server, "status")).stdout, /mirror/);
+	assert.doesNotMatch((await liveSyncd(server, "status")).stdout, /^mirrors? /m);
 	assert.deepEqual(JSON.parse((await liveSyncd(server, "status", "--json")).stdout).mirrors, []);
 	await record(server, "192.0.2.2", 1, 100);
 	const role = { version: 1, role: "mirror", timeline: 0, since: 1 };
 	await writeFile(join(server.base, "status/role.json"), JSON.stringify(role));
-	assert.doesNotMatch((await liveSyncd(server, "status")).stdout, /mirror/);
+	assert.doesNotMatch((await liveSyncd(server, "status")).stdout, /^mirrors? /m);
 });
 
 test("a damaged record does not hide the status", async () => {
@@ -97,6 +97,16 @@ test("a damaged record does not hide the status", async () => {
 	assert.match(stdout, /try: .*forget 192\.0\.2\.2/);
 	assert.equal((await liveSyncd(server, "forget", "192.0.2.2")).code, 0);
 	assert.deepEqual(await readdir(directoryOf(server)), []);
+});
+
+test("mirrors that cannot be told are a warning", async () => {
+	await using server = await aged();
+	await mkdir(join(server.base, "status"), { recursive: true });
+	await writeFile(directoryOf(server), "");
+	const { code, stdout } = await liveSyncd(server, "status");
+	assert.equal(code, 3);
+	assert.match(stdout, /^mirrors {3}unknown$/m);
+	assert.match(stdout, /^warning mirrors: .*ENOTDIR/m);
 });
 
 test("forget drops one mirror, under any spelling of its address, and the next purge removes what it held back", async () => {

@@ -14,6 +14,7 @@ import type { ReplayState } from "../../../formats/state.ts";
 import { now } from "../../../services/clock.ts";
 import { type HeldLock, takeLock } from "../../../services/lock.ts";
 import { readRunRecord, writeRunRecord } from "../../../services/zimbra/run-record.ts";
+import { mustWithdraw } from "../withdrawals.ts";
 import { attemptReplay, located } from "./attempt.ts";
 import { listKept } from "./kept-operations.ts";
 import { openFlushedLogs } from "./logs.ts";
@@ -94,12 +95,17 @@ class ReplayLoop implements Replayer {
 	}
 
 	async keepReplaying(signal: AbortSignal): Promise<void> {
+		const { events } = this.#parts;
 		const { settings } = this.#parts.config;
 		const schedule = { intervalMs: settings.replay_interval, share: settings.replay_share };
 		let last: LastRun | undefined;
 		let notBefore = 0;
 		let failures = 0;
-		await this.#account({ kind: "up to date", position: await this.#position() }, Date.now());
+		try {
+			await this.#account({ kind: "up to date", position: await this.#position() }, Date.now());
+		} catch (error) {
+			this.#problem("trouble", `replay: ${describe(error)}`);
+		}
 		while (!signal.aborted) {
 			await sleep(Math.min(pollMs, settings.replay_interval), undefined, { signal }).catch(
 				() => undefined,
@@ -116,7 +122,14 @@ class ReplayLoop implements Replayer {
 				notBefore = performance.now() + pauseAfter(result);
 			} catch (error) {
 				if (signal.aborted) return;
-				if (error instanceof Refusal) throw error;
+				if (mustWithdraw(error)) throw error;
+				if (error instanceof Refusal) {
+					// What stops replay does not stop receiving, and a file that was missing may be put back.
+					notBefore = performance.now() + stoppedPollMs;
+					const { code, message, hint } = error;
+					events.onProblem({ code, message, hint, critical: true });
+					continue;
+				}
 				const afterMs = retryDelay(failures++);
 				notBefore = performance.now() + afterMs;
 				this.#problem("trouble", `replay: ${describe(error)}`);

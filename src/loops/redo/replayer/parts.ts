@@ -25,7 +25,12 @@ export function replayerParts(
  */
 async function readCoverage({ base }: Config): Promise<Covered | undefined> {
 	const state = await readPublished<LdapState>(base.stateLdap, 1);
-	const { timeline } = await readRole(base.role);
+	// Where its record is damaged, nothing is known to be covered.
+	const timeline = await readRole(base.role).then(
+		(role) => role.timeline,
+		() => undefined,
+	);
+	if (timeline === undefined) return undefined;
 	if (state?.coverage?.timeline !== timeline) return undefined;
 	return { ...state.coverage, saidAt: state.coverageAt?.monotonic };
 }

@@ -64,7 +64,7 @@ export type Replayer = {
 	}): Promise<ReplayResult>;
 	/** Run after run until nothing is left, one has to wait for long, or replay has stopped. */
 	replayEverything(signal: AbortSignal): Promise<ReplayResult>;
-	/** Replays what has settled, every replay_interval, until the signal aborts. Throws Refusals only. */
+	/** Replays what has settled, every replay_interval, until the signal aborts. Throws only a Refusal that bids the mirror withdraw: after any other it tries again later. */
 	keepReplaying(signal: AbortSignal): Promise<void>;
 	/** Whether something behind that place was executed here, or may have been. */
 	reaches(identity: LogIdentity, offset: number): Promise<boolean>;

@@ -418,3 +418,26 @@ test("a running mirror whose record of a run cannot be read says so, goes on, an
 	await running;
 	assert.deepEqual(mirror.notOnce(), []);
 });
+
+test("a running mirror whose file is missing says so as critical, and replays when it is put back", async () => {
+	await using mirror = await makeMirror({
+		settings: { replay_interval: "300ms", replay_share: "100" },
+	});
+	const { a } = mirror.pair;
+	await a.mailbox.deliver({ to: [user1] });
+	mirror.ship();
+	mirror.limits.settled = await a.mailbox.position();
+	const { replayed } = mirror.config.base;
+	const text = readFileSync(replayed);
+	const stop = new AbortController();
+	const running = mirror.replayer.keepReplaying(stop.signal);
+	rmSync(replayed);
+	await until("it is said", () => mirror.problems.at(-1)?.code === "position-lost");
+	assert.equal(mirror.problems.at(-1)?.critical, true);
+	writeFileSync(replayed, text);
+	await until("it is replayed", () => mirror.replayer.state.operations > 0);
+	stop.abort();
+	await running;
+	assert.equal(mirror.problems.at(-1), undefined);
+	assert.deepEqual(mirror.notOnce(), []);
+});

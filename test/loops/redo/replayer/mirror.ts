@@ -33,7 +33,7 @@ export type Mirror = AsyncDisposable & {
 		readonly [k: string]: unknown;
 	}[];
 	readonly states: ReplayState[];
-	readonly problems: (Pick<Problem, "code" | "message"> | undefined)[];
+	readonly problems: (Pick<Problem, "code" | "message" | "critical"> | undefined)[];
 	/** who held the lock for long */
 	readonly waits: (string | undefined)[];
 	/** what `settled` and `coverage` say; everything unless told */
