@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
+import { isMirrorRecordName } from "../../../src/formats/protocol/mirror-record.ts";
 import { headerSize, parseHeader } from "../../../src/formats/redolog/header.ts";
 import { givingWay } from "../../../src/programs/sync-commands/sessions.ts";
 import type { Session } from "../../../src/services/sessions.ts";
@@ -26,7 +27,7 @@ async function streamRequest(server: LiveServer, mirror: string): Promise<string
 async function mirrorsOf(server: LiveServer): Promise<string[]> {
 	const names = await readdir(join(server.base, "status/mirrors")).catch(() => []);
 	// One that was killed may have left a record half written, under a name of its own.
-	return names.filter((name) => !name.startsWith("."));
+	return names.filter(isMirrorRecordName);
 }
 
 test("of each verb a small number of sessions is served, the next one is told that the server is busy", async () => {
@@ -183,6 +184,28 @@ test("one mirror has one record, however its address is spelt", async () => {
 	const mapped = server.start(await streamRequest(server, "::ffff:192.0.2.2"));
 	await until("it is known", async () => (await mirrorsOf(server)).includes("192.0.2.2.json"));
 	mapped.kill("SIGKILL");
+});
+
+test("of invented mirrors eight are known at most, and a mirror that is known is served all the same", async () => {
+	await using server = await LiveServer.make({ link_timeout: "60s" });
+	const directory = join(server.base, "status/mirrors");
+	await mkdir(directory, { recursive: true });
+	const at = { wall: 1000, monotonic: 1, bootId: "an earlier boot" };
+	for (let last = 1; last <= 8; last++) {
+		const mirror = `192.0.2.${last}`;
+		const record = { version: 1, mirror, replayed: null, at };
+		await writeFile(join(directory, `${mirror}.json`), JSON.stringify(record));
+	}
+	const { code, stdout, stderr } = await server.ask(await streamRequest(server, "192.0.2.9"));
+	assert.deepEqual([code, stdout], [1, ""]);
+	assert.match(stderr, /192\.0\.2\.9 is not known here, and 8 others are.*\[too-many-mirrors\]/);
+	assert.match(stderr, /live-syncd\S* forget ADDRESS/);
+	assert.equal((await mirrorsOf(server)).length, 8);
+	const known = server.start(await streamRequest(server, "192.0.2.8"), [], ssh("192.0.2.8"));
+	await until("it is heard of", async () =>
+		(await readFile(join(directory, "192.0.2.8.json"), "utf8")).includes("heardAt"),
+	);
+	assert.equal(known.exitCode, null);
 });
 
 test("records of one mirror that version 2.0.0 made under several spellings become one, with what was said last", async () => {
