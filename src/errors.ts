@@ -41,6 +41,7 @@ export type RefusalCode =
 	| "replay-stopped"
 	| "server-id"
 	| "several-servers"
+	| "too-many-mirrors"
 	| "two-file-systems"
 	| "unclean-copy"
 	| "wrong-user"

@@ -232,9 +232,9 @@ export function judgeServers(
 			`${alone}; if that is one: zimbra_server_hostname in localconfig.xml of ${peer} must be the name that LDAP has (zmhostname, zmprov gas), and the same version of live-syncd must be on both servers`,
 		);
 	}
-	// The name is of the other side, and stands in a command that somebody may type.
-	const isName = /^[\w.-]{1,255}$/.test(first.name) && !first.name.startsWith("-");
-	const gone = isName
+	// The names are of the other side, and stand beside a command that somebody may type.
+	const areNames = [first.name, ownName].every((name) => /^\w[\w.-]{0,254}$/.test(name));
+	const gone = areNames
 		? `; only if ${first.name} is a server that exists no more, and is not ${ownName} itself: zmprov ds ${first.name}`
 		: "";
 	return new Refusal(

@@ -8,6 +8,8 @@ export type ProcessStat = {
 	 * disk, and write when it answers.
 	 */
 	readonly alive: boolean;
+	/** its first thread has ended, and with that its words and its environment are gone for good */
+	readonly ended: boolean;
 	/** a thread of the kernel's own */
 	readonly kernel: boolean;
 	/** clock ticks since boot */
@@ -36,6 +38,7 @@ export function parseStat(text: string): ProcessStat {
 		name: text.slice(text.indexOf("(") + 1, close),
 		parent: field(4),
 		alive: !ended || field(20) > 1,
+		ended,
 		kernel: (field(9) & kernelThread) !== 0,
 		startTime: field(22),
 		cpuTime: field(14) + field(15) + field(16) + field(17),

@@ -23,7 +23,7 @@ export function* ownProcesses(
 	how: "at once" | "patient",
 	looksLike: (entry: TableEntry) => boolean,
 ): Generator<ProcessIdentity> {
-	const read = how === "patient" ? readLoaded : readIfAllowed;
+	const read = how === "patient" ? loadedReader() : readIfAllowed;
 	for (const name of readdirSync("/proc")) {
 		const pid = Number(name);
 		if (!Number.isSafeInteger(pid)) continue;
@@ -66,18 +66,27 @@ export function cpuTime(pid: number): number {
 /** A program is loaded within milliseconds, where it has the processor; what takes longer waits for a disk. */
 const loadedMs = 1000;
 
-/** The file of a process; where it is about to become another program, that of the new one. */
-function readLoaded(pid: number, file: "cmdline" | "environ"): string | undefined {
-	const deadline = performance.now() + loadedMs;
-	for (;;) {
-		const text = readIfAllowed(pid, file);
-		if (text !== "" || performance.now() > deadline) return text;
-		const stat = readIfAllowed(pid, "stat");
-		if (stat === undefined) return undefined;
-		const { alive, kernel, sizes } = parseStat(stat);
-		if (!alive || kernel || sizes[file] === 0) return text;
-		Atomics.wait(nothing, 0, 0, 1);
-	}
+/** All waits of one look at the table together: many processes must not hold up a stop. */
+const lookMs = 2000;
+
+/**
+ * Reads a file of a process; where the process is about to become another program, that of the new one.
+ * It waits only for what can be found in the end: anybody can make processes that show no words.
+ */
+function loadedReader(): (pid: number, file: "cmdline" | "environ") => string | undefined {
+	const over = performance.now() + lookMs;
+	return (pid, file) => {
+		const deadline = Math.min(performance.now() + loadedMs, over);
+		for (;;) {
+			const text = readIfAllowed(pid, file);
+			if (text !== "" || performance.now() > deadline) return text;
+			const stat = readIfAllowed(pid, "stat");
+			if (stat === undefined) return undefined;
+			const { ended, kernel, sizes } = parseStat(stat);
+			if (ended || kernel || sizes[file] === 0 || userOf(pid) !== "own") return text;
+			Atomics.wait(nothing, 0, 0, 1);
+		}
+	};
 }
 
 const nothing = new Int32Array(new SharedArrayBuffer(4));

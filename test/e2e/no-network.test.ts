@@ -54,7 +54,11 @@ test("invariant 10: the live server is dead and no interface is up here: status,
 	writeFileSync(b.path("live_sync/status/role.json"), JSON.stringify(role));
 	await liveSyncd(b, "status", 3);
 	await liveSyncd(b, "kill");
-	assert.match(await liveSyncd(b, "stop"), /Replayed \d+ operations[\s\S]*done\n$/);
+	// The loop that was started last has not heard of the live server: what is missing nobody knows.
+	const said = await liveSyncd(b, "stop", 5);
+	assert.match(said, /Replayed \d+ operations/);
+	assert.match(said, /is missing here is not known/);
+	assert.match(await liveSyncd(b, "stop --accept-loss"), /^done$/m);
 	assertExecutedOnce(pair);
 	await assertNothingRuns(pair);
 });

@@ -138,6 +138,10 @@ test("a name of the other side is no part of a command, unless it is the name of
 	for (const name of ["x; rm -rf /", "$(id)", "-a", "a b"]) {
 		const others = { ownName: "mail", otherStores: [{ name, services: ["ldap"] }] };
 		assert.doesNotMatch(judgeServers("a", others)?.hint ?? "", /zmprov ds/);
+		const own = { ownName: name, otherStores: [{ name: "mbox2", services: ["ldap"] }] };
+		const refusal = judgeServers("a", own);
+		assert.equal(refusal?.code, "several-servers");
+		assert.equal(refusal?.hint?.includes(name), false, name);
 	}
 });
 

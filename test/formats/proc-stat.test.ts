@@ -11,6 +11,7 @@ test("a process as proc(5) shows it, whatever its name", () => {
 		name: "java",
 		parent: 1,
 		alive: true,
+		ended: false,
 		kernel: false,
 		startTime: 2424100,
 		cpuTime: 70,
@@ -25,6 +26,12 @@ test("a zombie has ended, but not while one of its threads is still at work", ()
 	assert.equal(parseStat(line("Z", 1)).alive, false);
 	assert.equal(parseStat(line("X", 0)).alive, false);
 	assert.equal(parseStat(line("Z", 2)).alive, true);
+});
+
+test("a process whose first thread has ended shows no words any more, whatever its other threads do", () => {
+	assert.equal(parseStat(line("Z", 2)).ended, true);
+	assert.equal(parseStat(line("X", 2)).ended, true);
+	assert.equal(parseStat(line("S", 2)).ended, false);
 });
 
 test("words and environment of a program that is being loaded are not empty but unknown", () => {

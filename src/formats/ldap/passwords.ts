@@ -15,13 +15,16 @@ export type PasswordDigests = {
 /** Without these two nothing on the mirror can bind: zmprov, zmplayredo, mailboxd. */
 export const essentialPasswords: readonly string[] = ["zimbra_ldap_password", "ldap_root_password"];
 
+/** A name of the other side stands in a command that an admin is told to type. */
+export const isPasswordName = (name: string): boolean => /^[a-z][a-z0-9_]{0,80}$/.test(name);
+
 /** The LDAP passwords of a localconfig.xml, by key. */
 export function findPasswords(localconfig: string): Map<string, string> {
 	const found = new Map<string, string>();
 	const withoutComments = localconfig.replaceAll(/<!--[\s\S]*?-->/g, "");
 	const entry = /<key\s+name="([^"]+)"\s*>\s*<value>([^<]*)<\/value>/g;
 	for (const [, name = "", value = ""] of withoutComments.matchAll(entry)) {
-		if (/ldap.*password$/.test(name)) found.set(name, value);
+		if (isPasswordName(name) && /ldap.*password$/.test(name)) found.set(name, value);
 	}
 	return found;
 }

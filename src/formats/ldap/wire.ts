@@ -2,7 +2,7 @@ import { foreignWords } from "../foreign-words.ts";
 import { count, fields, isPlain, logPosition, shown, text } from "../protocol/read-json.ts";
 import type { LogIdentity, Position } from "../redolog/position.ts";
 import type { LdapMark } from "./mark.ts";
-import type { PasswordDigests } from "./passwords.ts";
+import { isPasswordName, type PasswordDigests } from "./passwords.ts";
 
 /**
  * What the two ends say about LDAP: JSON, a line each.
@@ -90,7 +90,7 @@ export function decodeFromLdapSource(line: string): FromLdapSource {
 			return {
 				kind: "passwords",
 				nonce: text(value.nonce),
-				digests: recordOf(value.digests, text),
+				digests: digestsOf(value.digests),
 			};
 		case "look":
 			return {
@@ -147,6 +147,18 @@ function recordOf<T>(value: unknown, read: (value: unknown) => T): Record<string
 		Object.entries(fields(value)).map(([name, each]) => [below(name), read(each)]),
 	);
 }
+
+/** Zimbra has about ten LDAP passwords. */
+const mostPasswords = 50;
+
+/** What has no name of a password is left out, as it is on this side. */
+const digestsOf = (value: unknown): Record<string, string> =>
+	Object.fromEntries(
+		Object.entries(fields(value))
+			.filter(([name]) => isPasswordName(name))
+			.slice(0, mostPasswords)
+			.map(([name, digest]) => [name, text(digest)]),
+	);
 
 function absolute(value: unknown): string {
 	if (isPlain(value) && value.startsWith("/")) return value;

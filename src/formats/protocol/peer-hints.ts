@@ -16,6 +16,10 @@ const hints: ReadonlyMap<string, string> = new Map([
 	],
 	["not-configured", "write live_sync.conf on that server, the same as here: README.md"],
 	[
+		"too-many-mirrors",
+		"on that server, drop the mirrors that are no more: its `live-syncd status` lists them, `live-syncd forget ADDRESS` drops one",
+	],
+	[
 		"wrong-user",
 		"on that server, authorized_keys of the user that live_sync.conf names must hold the key: README.md",
 	],

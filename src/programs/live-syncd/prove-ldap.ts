@@ -97,7 +97,7 @@ async function makeRound(
 	if (copied) await passwords.demandSame();
 	if (scratch) await makeDirectory(trialArea(config));
 	const parts = {
-		...{ config, log, link, watch },
+		...{ config, log, watch },
 		signal: AbortSignal.any([signal, watch.signal]),
 		...(scratch ? { places: trialPlaces(config) } : {}),
 	};

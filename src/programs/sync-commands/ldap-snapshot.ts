@@ -16,8 +16,7 @@ export const serve: Serve<"ldap_snapshot"> = async ({ watch }, { config, input, 
 		const source = await ldapSource(config, either, watch);
 		const answer = await takeSnapshot(source);
 		try {
-			either.throwIfAborted();
-			await say(`${JSON.stringify(answer)}\n`);
+			await say(`${JSON.stringify(answer)}\n`, either);
 		} catch (error) {
 			await removeSnapshot(source);
 			throw error;

@@ -1,12 +1,7 @@
 import type { Readable } from "node:stream";
 import { describe, hasCode, hintOf, Refusal } from "../../errors.ts";
-import { foreignLines } from "../../formats/foreign-words.ts";
-import {
-	findRequest,
-	maxRequestLength,
-	type Parsed,
-	parseRequest,
-} from "../../formats/protocol/request.ts";
+import { foreignLines, foreignWords } from "../../formats/foreign-words.ts";
+import { findRequest, type Parsed, parseRequest } from "../../formats/protocol/request.ts";
 import { type Config, checkUser, findConfigFile, loadConfig } from "../../services/config.ts";
 import { onServer, readNotices } from "../../services/manual.ts";
 import { programPath } from "../../services/own-path.ts";
@@ -101,8 +96,14 @@ function parse(text: string, from: "stdin" | "text", { base, zimbra }: Config): 
 	return parsed;
 }
 
+/** Whoever has the key can be refused as often as he likes, and the log is on a disk. */
+const longestRefused = 200;
+
 function refuse(text: string, reason: string, log: ServedLog, code = 1): number {
-	log("warn", "refused", { request: text.slice(0, maxRequestLength), reason });
+	log("warn", "refused", {
+		request: foreignWords(text, longestRefused),
+		reason: foreignWords(reason, longestRefused),
+	});
 	complain(`sync-commands: refused: ${foreignLines(reason)}`);
 	return code;
 }

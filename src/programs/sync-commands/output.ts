@@ -16,11 +16,19 @@ export function output(): typeof process.stdout {
 
 /**
  * Writes to the client, and returns when the text is out of this process. Throws an EPIPE where
- * nobody reads any more.
+ * nobody reads any more. A client that is there and does not read holds a write up for ever.
+ * @param signal ends the wait, not the write
  */
-export function say(text: string | Uint8Array): Promise<void> {
+export function say(text: string | Uint8Array, signal: AbortSignal): Promise<void> {
 	return new Promise((resolve, reject) => {
-		output().write(text, (error) => (error ? reject(error) : resolve()));
+		signal.throwIfAborted();
+		const abort = () => reject(signal.reason);
+		signal.addEventListener("abort", abort, { once: true });
+		output().write(text, (error) => {
+			signal.removeEventListener("abort", abort);
+			if (error) reject(error);
+			else resolve();
+		});
 	});
 }
 
@@ -34,11 +42,11 @@ const pulseMs = 10_000;
  * also what makes sshd's kernel notice (see client.ts). The mirror of 2011 takes the last line of what it
  * reads, and of wait_ldap only that it ends.
  */
-export function makePulse(): () => Promise<void> {
+export function makePulse(signal: AbortSignal): () => Promise<void> {
 	let last = performance.now();
 	return async () => {
 		if (performance.now() - last < pulseMs) return;
-		await say("\n");
+		await say("\n", signal);
 		last = performance.now();
 	};
 }

@@ -7,7 +7,7 @@ import { say } from "./output.ts";
 /** `true` where incremental backups move the archives away, `false` on editions without them. */
 export const serve: Serve<"query_incremental"> = async (_, { config, signal }) => {
 	const { zmschedulebackup_command, command_timeout } = config.settings;
-	await say(`${await isScheduled()}\n`);
+	await say(`${await isScheduled()}\n`, signal);
 	return 0;
 
 	async function isScheduled(): Promise<boolean> {

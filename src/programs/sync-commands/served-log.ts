@@ -1,4 +1,4 @@
-import { appendFileSync, mkdirSync } from "node:fs";
+import { appendFileSync, lstatSync, mkdirSync, renameSync } from "node:fs";
 import { dirname } from "node:path";
 import { describe, hasCode } from "../../errors.ts";
 import { plainJson } from "../../formats/foreign-words.ts";
@@ -38,7 +38,11 @@ export function servedLog(
 	};
 }
 
+/** Whoever has the key makes it grow. logrotate, where it is there, comes earlier. */
+const mostBytes = 256 * 2 ** 20;
+
 function append(file: string, line: string): void {
+	moveAway(file);
 	try {
 		appendFileSync(file, line, { mode: 0o640 });
 	} catch (error) {
@@ -46,4 +50,16 @@ function append(file: string, line: string): void {
 		mkdirSync(dirname(file), { recursive: true, mode: 0o750 });
 		appendFileSync(file, line, { mode: 0o640 });
 	}
+}
+
+/**
+ * One old log is kept. Its name is none of logrotate's (.1), which stops where that is taken. Where this
+ * goes wrong the log still takes the line.
+ */
+function moveAway(file: string): void {
+	try {
+		// A link to elsewhere is the admin's, and so is what it leads to.
+		const stat = lstatSync(file, { throwIfNoEntry: false });
+		if (stat?.isFile() === true && stat.size > mostBytes) renameSync(file, `${file}.old`);
+	} catch {}
 }

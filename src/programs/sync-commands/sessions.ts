@@ -2,7 +2,12 @@ import { describe } from "../../errors.ts";
 import { canonicalAddress, isAddress } from "../../formats/address.ts";
 import type { Verb } from "../../formats/protocol/request.ts";
 import type { Config } from "../../services/config.ts";
-import { sendSignal, waitForEnd } from "../../services/processes.ts";
+import {
+	ownIdentity,
+	type ProcessIdentity,
+	sendSignal,
+	waitForEnd,
+} from "../../services/processes.ts";
 import { beginSession, livingSessions, type Session } from "../../services/sessions.ts";
 import type { ServedLog } from "./context.ts";
 
@@ -14,6 +19,8 @@ export type SessionKind = Verb | "request";
  * noticed yet. Each takes 50 MB, and whoever has the key could start hundreds.
  */
 const most = 4;
+/** Of one client: two mirrors behind one address, or one with a session whose end sshd has not noticed. */
+const mostOfOne = 2;
 /** These take moments; both loops of each mirror and whatever watches this server ask at the same time. */
 const mostShort = 12;
 const short: ReadonlySet<SessionKind> = new Set(["hello", "test", "request"]);
@@ -25,11 +32,7 @@ const endMs = 1000;
 export class Busy extends Error {}
 
 /**
- * Makes this session known, until it is disposed of.
- *
- * A mirror whose connection broke comes back before its old session has noticed: the new stream ends the
- * old one of the same mirror from the same address. Of the other kinds the oldest of the same address
- * gives way where there is no place left; never one of another client.
+ * Makes this session known, until it is disposed of. Others give way to it: {@link givingWay}.
  * Throws {@link Busy}.
  */
 export async function enterSession(
@@ -46,14 +49,14 @@ export async function enterSession(
 		// On a full disk the mirror needs its redo log more than ever; the others still count.
 		log("warn", "this session could not be counted", { reason: describe(error) });
 	}
-	const others = () =>
-		livingSessions(config).filter((each) => each.verb === verb && each.process.pid !== process.pid);
-	const before = others();
-	const own = before.filter((each) => each.client === client && each.mirror === mirror);
-	const full = before.length >= limit;
-	const given = verb === "stream_from" ? own : full && !short.has(verb) ? own.slice(0, 1) : [];
-	await endAll(given, verb, log);
-	if (given.length < 1 ? full : others().length >= limit) {
+	const self = ownIdentity();
+	// Those that came later make room themselves, or are about to be refused.
+	const earlier = () =>
+		livingSessions(config).filter((each) => each.verb === verb && isEarlier(each.process, self));
+	const before = earlier();
+	const given = short.has(verb) ? [] : givingWay({ verb, client, mirror }, before);
+	await endAll(given, log);
+	if ((given.length === 0 ? before : earlier()).length >= limit) {
 		session?.[Symbol.dispose]();
 		throw new Busy(
 			`busy: ${limit} sessions of ${verb} run already, as many as there may be; try again later`,
@@ -62,12 +65,46 @@ export async function enterSession(
 	return session ?? { [Symbol.dispose]: () => undefined };
 }
 
-async function endAll(sessions: readonly Session[], verb: string, log: ServedLog): Promise<void> {
-	for (const { process, client, mirror } of sessions) {
-		log("info", "ends an older session of the same client", {
+/** Two that began in the same tick of the clock must agree on who was first. */
+const isEarlier = (one: ProcessIdentity, other: ProcessIdentity): boolean =>
+	one.startTime < other.startTime || (one.startTime === other.startTime && one.pid < other.pid);
+
+/**
+ * The sessions that end for a new one of the same verb.
+ *
+ * A mirror whose connection broke comes back before its old session has noticed: a new stream ends the
+ * old ones of the same mirror from the same address. No client keeps more than two, whatever mirrors it
+ * says it is. Where there is no place left a client gives up its own oldest; a client that has none takes
+ * the place of the one that has most, but never its only one. So whoever has the key keeps no mirror of
+ * another address out, unless he has four addresses.
+ * @param before oldest first
+ */
+export function givingWay(
+	{ verb, client, mirror }: Omit<Session, "process">,
+	before: readonly Session[],
+): Session[] {
+	const given = new Set<Session>();
+	const left = () => before.filter((each) => !given.has(each));
+	const mine = () => left().filter((each) => each.client === client);
+	const replaced = verb === "stream_from" ? mine().filter((each) => each.mirror === mirror) : [];
+	for (const each of replaced) given.add(each);
+	for (const each of mine().slice(0, 1 - mostOfOne)) given.add(each);
+	while (left().length >= most) {
+		const byClient = Map.groupBy(left(), (each) => each.client);
+		const [largest = []] = [...byClient.values()].toSorted((a, b) => b.length - a.length);
+		const [oldest] = mine().length > 0 ? mine() : largest.length > 1 ? largest : [];
+		if (oldest === undefined) break;
+		given.add(oldest);
+	}
+	return [...given];
+}
+
+async function endAll(sessions: readonly Session[], log: ServedLog): Promise<void> {
+	for (const { verb, process, client, mirror } of sessions) {
+		log("info", "ends an older session, whose place it takes", {
 			request: verb,
-			pid: process.pid,
-			client,
+			ended: process.pid,
+			endedClient: client,
 			...(mirror === "" ? {} : { mirror }),
 		});
 		sendSignal(process, "SIGTERM");

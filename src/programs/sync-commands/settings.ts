@@ -12,6 +12,6 @@ export const serve: Serve<"settings"> = async (_, { config, signal }) => {
 	// Where one has failed the other's JVM still runs, and would outlive this program.
 	await Promise.allSettled(asked);
 	const [redo, stores] = await Promise.all(asked);
-	await say(formatZimbraSettings({ redo, ...stores }));
+	await say(formatZimbraSettings({ redo, ...stores }), signal);
 	return 0;
 };

@@ -1,5 +1,6 @@
 import { rm } from "node:fs/promises";
 import { basename, join } from "node:path";
+import { Refusal } from "../../errors.ts";
 import type { LogPosition } from "../../formats/protocol/messages.ts";
 import {
 	formatMirrorRecord,
@@ -40,6 +41,9 @@ export const serve: Serve<"stream_from"> = async ({ stream }, { config, input, s
 	return 0;
 };
 
+/** Each record holds archives back for ever, and whoever has the key chooses the address. */
+const mostMirrors = 8;
+
 /** How often the record says that the mirror was heard of, while it has nothing new to say. */
 const heardEveryMs = 60_000;
 
@@ -65,11 +69,19 @@ class RecordKeeper {
 	/**
 	 * A mirror is known from its first connection on, before it has replayed anything. Its records under
 	 * other spellings of the address, as version 2.0.0 made them, become this one.
+	 * Throws a {@link Refusal} (too-many-mirrors).
 	 */
 	async begin(): Promise<void> {
 		const { mirror } = this.#record;
 		const names = await recordNames(this.#directory);
 		const own = names.filter((name) => isRecordOf(name, mirror));
+		if (own.length === 0 && names.length >= mostMirrors) {
+			throw new Refusal(
+				"too-many-mirrors",
+				`mirror ${mirror} is not known here, and ${names.length} others are, as many as there may be`,
+				"drop those that are no more, on this server: live-syncd status lists them; live-syncd forget ADDRESS",
+			);
+		}
 		const records = await Promise.all(own.map((name) => readRecord(join(this.#directory, name))));
 		const [last] = records
 			.filter((record) => record !== undefined)

@@ -26,7 +26,7 @@ export const serve: Serve<"stream"> = async (_, { config, signal }) => {
 	for (;;) {
 		const bytes = await readAt(file, offset, pieceBytes);
 		if (bytes.length > 0) {
-			await say(bytes);
+			await say(bytes, signal);
 			offset += bytes.length;
 			continue;
 		}

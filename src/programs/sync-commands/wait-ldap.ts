@@ -27,7 +27,7 @@ export const serve: Serve<"wait_ldap"> = async (_, { config, signal }) => {
 	};
 	const before = await look();
 	complain("Watches established.");
-	const pulse = makePulse();
+	const pulse = makePulse(signal);
 	for (;;) {
 		await pulse();
 		await sleep(config.settings.ldap_poll, undefined, { signal });
@@ -41,7 +41,10 @@ export const serve: Serve<"wait_ldap"> = async (_, { config, signal }) => {
 		);
 		if (path === undefined) continue;
 		const file = join(root, path);
-		await say(`${dirname(file)}/ ${now.has(path) ? "MODIFY" : "DELETE"} ${basename(file)}\n`);
+		await say(
+			`${dirname(file)}/ ${now.has(path) ? "MODIFY" : "DELETE"} ${basename(file)}\n`,
+			signal,
+		);
 		return 0;
 	}
 };

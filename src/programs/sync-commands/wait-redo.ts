@@ -20,19 +20,19 @@ export const serve: Serve<"wait_redo"> = async (_, { config, signal }) => {
 	using wake = new Wake([archive, redolog], pollMs, "renames");
 	const before = await look(config.zimbra);
 	complain("Watches established.");
-	const pulse = makePulse();
+	const pulse = makePulse(signal);
 	for (;;) {
 		await wake.wait(signal);
 		signal.throwIfAborted();
 		const now = await look(config.zimbra);
 		const [archived] = now.archived.filter((name) => !before.archived.includes(name));
 		if (archived !== undefined) {
-			await say(`${archive}/ MOVED_TO ${archived}\n`);
+			await say(`${archive}/ MOVED_TO ${archived}\n`, signal);
 			return 0;
 		}
 		if (before.inode === undefined) before.inode = now.inode;
 		else if (now.inode !== undefined && now.inode !== before.inode) {
-			await say(`${redolog}/ MOVED_TO redo.log\n`);
+			await say(`${redolog}/ MOVED_TO redo.log\n`, signal);
 			return 0;
 		}
 		await pulse();

@@ -290,7 +290,7 @@ function noChannel(error: Error, command: string, { remoteAddress }: PeerConfig)
 	const [verb] = command.split(" ");
 	return new Trouble(
 		`${remoteAddress} lets us in, but not ask \`${verb}\`: ${foreignWords(error.message)}`,
-		`on ${remoteAddress}, MaxSessions in sshd_config must be 10, as shipped: two requests share a connection`,
+		`on ${remoteAddress}, MaxSessions in sshd_config must be at least 1 (10 as shipped)`,
 	);
 }
 

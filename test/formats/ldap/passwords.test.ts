@@ -26,6 +26,11 @@ test("the LDAP passwords of a localconfig.xml are found, and nothing else", () =
 		ldap_bes_searcher_password: "three",
 	});
 	assert.equal(
+		findPasswords('<key name="-ldap password"><value>x</value></key>').size,
+		0,
+		"what no live server says is not expected of it",
+	);
+	assert.equal(
 		findPasswords('<!-- <key name="ldap_root_password"><value>x</value></key> -->').size,
 		0,
 	);

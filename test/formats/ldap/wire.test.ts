@@ -50,6 +50,22 @@ test("a path that would lead out of the directory is refused, whoever sent it", 
 	}
 });
 
+test("of the passwords of a live server only names that are names come over, and not without end", () => {
+	const passwords = (names: readonly string[]) => ({
+		...{ kind: "passwords", nonce: "00" },
+		digests: Object.fromEntries(names.map((name) => [name, "ab"])),
+	});
+	const good = ["ldap_root_password", "zimbra_ldap_password"];
+	const bad = ["x; rm -rf ~", "$(id)", "-e", "a b", "`id`", "", "../x", "a\nb", "a".repeat(82)];
+	assert.deepEqual(
+		decodeFromLdapSource(JSON.stringify(passwords([...bad, ...good]))),
+		passwords(good),
+	);
+	const many = Array.from({ length: 1000 }, (_, index) => `ldap_${index}_password`);
+	const decoded = decodeFromLdapSource(JSON.stringify(passwords(many)));
+	assert.equal(decoded.kind === "passwords" && Object.keys(decoded.digests).length, 50);
+});
+
 test("anything else is refused with a word, never half read", () => {
 	for (const line of [
 		"",

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { readdir, readFile, writeFile } from "node:fs/promises";
+import { readdir, readFile, stat, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -72,8 +72,24 @@ test("hostile requests are refused and logged, and nothing is read or written", 
 	assert.equal(served.length, attacks.length);
 	for (const line of served) {
 		assert.match(line, /^\S+ warn {2}sync-commands: refused request=.* reason=/);
-		assert.ok(line.length < 4096);
+		assert.ok(line.length < 800, line);
 	}
+});
+
+test("the log of what was served does not fill the disk: a large one is put aside, and one old one kept", async () => {
+	await using server = await LiveServer.make();
+	const log = join(server.base, "log/sync_commands.log");
+	assert.equal((await server.ask("first")).code, 1);
+	await truncate(log, (256 << 20) + 1);
+	await writeFile(`${log}.old`, "an older one");
+	assert.equal((await server.ask("second")).code, 1);
+	assert.equal((await server.ask("third")).code, 1);
+	const served = await server.served();
+	assert.deepEqual(
+		served.map((line) => /request=(\w+)/.exec(line)?.[1]),
+		["second", "third"],
+	);
+	assert.equal((await stat(`${log}.old`)).size, (256 << 20) + 1);
 });
 
 for (const [title, input] of [

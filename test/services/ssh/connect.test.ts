@@ -25,6 +25,7 @@ const ownKey = newKey("own");
 
 type ServerOptions = {
 	readonly opens?: boolean;
+	readonly refuses?: boolean;
 	readonly hostKeys?: Buffer[];
 	readonly banner?: string;
 	readonly onLogin?: (asked: AuthContext, end: () => void) => void;
@@ -36,6 +37,7 @@ async function connectWith(
 	use: (config: PeerConfig) => Promise<unknown> = connected,
 	{
 		opens = true,
+		refuses = false,
 		hostKeys = [readFileSync(hostKey.path)],
 		banner,
 		onLogin = (asked) => asked.accept(),
@@ -47,8 +49,9 @@ async function connectWith(
 		client
 			.on("authentication", (asked) => onLogin(asked, () => client.end()))
 			.on("error", () => undefined);
-		client.on("session", (accept) => {
-			if (opens) accept().on("exec", (acceptExec) => acceptExec());
+		client.on("session", (accept, reject) => {
+			if (refuses) reject();
+			else if (opens) accept().on("exec", (acceptExec) => acceptExec());
 		});
 	});
 	try {
@@ -216,6 +219,16 @@ test("what PAM says of an account stands in the message, where sshd hangs up and
 	assert.equal(refuses.code, "key-refused");
 	assert.ok(refuses.message.includes(`it said "${banner}"`), refuses.message);
 	assert.match(refuses.hint, /AllowUsers.*PubkeyAcceptedAlgorithms/);
+});
+
+test("a host that lets us in and takes no request is told apart, and one session on each connection is enough", async () => {
+	const refused = await connectWith(
+		pinned,
+		(config) => ask(config, "hello", AbortSignal.timeout(10_000)),
+		{ refuses: true },
+	);
+	assert.match(describe(refused), /^127\.0\.0\.1 lets us in, but not ask `hello`: /);
+	assert.match(hintOf(refused) ?? "", /MaxSessions in sshd_config must be at least 1/);
 });
 
 test("a login that takes too long names connect_timeout; an address where nothing answers does not blame the login", async () => {
