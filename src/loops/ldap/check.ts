@@ -89,7 +89,7 @@ async function compare(
 	if (contents === undefined) return;
 	const found = new Map((await describeContents(copy)).map((file) => [file.path, file]));
 	for (const { path, size, sha256 } of contents) {
-		// Before 2.1 the live server put in all that lay in its data/ldap.
+		// Before 2.1 the live server names all that lies in its data/ldap, `cn=config.ldif.old` too.
 		if (!isOwn(path, places)) continue;
 		const here = found.get(path);
 		found.delete(path);
@@ -102,7 +102,8 @@ async function compare(
 }
 
 const isOwn = (path: string, places: readonly string[]): boolean =>
-	path.startsWith("config/") || places.some((place) => path === `${place}/data.mdb`);
+	(path.startsWith("config/") && path.endsWith(".ldif")) ||
+	places.some((place) => path === `${place}/data.mdb`);
 
 /** Visits every page that is in use. */
 async function dump(options: CheckOptions, place: string): Promise<void> {

@@ -168,6 +168,8 @@ async function pullFiles(
 	const { home, ldap } = config.zimbra;
 	const common = { config, run, signal, from: watch.hello.directory, to: staging };
 	const method = { kind: "files" } as const;
+	// This first pull removes nothing, and what the live server has no more would be judged too.
+	await rm(join(staging, "config"), { recursive: true, force: true });
 	await pull({ ...common, method, parts: partsOf([]), keepRest: true });
 	await demandHarmlessConfig(config, staging);
 	const databases = await readDatabases(staging, ldap, home);
@@ -177,7 +179,8 @@ async function pullFiles(
 
 /** What is copied of data/ldap; see listOwn() for the same on the live side. */
 const partsOf = (environments: readonly string[], areas: readonly string[] = []): PullPart[] => [
-	{ path: "config", what: "all" },
+	// slapd reads no other files there. A module among them could be loaded once it is here.
+	{ path: "config", what: "ldif" },
 	// slapd leaves its pid file there.
 	{ path: "state/run", what: "empty" },
 	...environments.map((path) => ({ path, what: "environment" }) as const),

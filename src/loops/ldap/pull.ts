@@ -26,10 +26,10 @@ export type PullOptions = {
 		| { readonly kind: "snapshot"; readonly blockSize: number };
 };
 
-/** A directory with all that is in it, an environment of LMDB, or a directory alone. */
+/** A directory with all that is in it, or with its LDIF files, or alone; or an environment of LMDB. */
 export type PullPart = {
 	readonly path: string;
-	readonly what: "all" | "environment" | "empty";
+	readonly what: "all" | "ldif" | "environment" | "empty";
 };
 
 /** What belongs to the other host's run of slapd; see staysHere() for the same on the live side. */
@@ -41,8 +41,13 @@ function filterRules(parts: readonly PullPart[]): string[] {
 		const name = path.replaceAll(/[\\*?[]/g, "\\$&");
 		const steps = name.split("/");
 		const above = steps.map((_, index) => `/${steps.slice(0, index + 1).join("/")}/`);
-		if (what === "empty") return above;
-		return [...above, what === "all" ? `/${name}/**` : `/${name}/data.mdb`];
+		const inside = {
+			all: [`/${name}/**`],
+			ldif: [`/${name}/**/`, `/${name}/**.ldif`],
+			environment: [`/${name}/data.mdb`],
+			empty: [],
+		}[what];
+		return [...above, ...inside];
 	});
 	return [
 		...never.map((pattern) => `--exclude=${pattern}`),

@@ -1,6 +1,7 @@
 import { lstat, readdir, readFile, realpath, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { Refusal } from "../../errors.ts";
+import { foreignWords } from "../../formats/foreign-words.ts";
 import {
 	type ConfigFile,
 	type ConfigModule,
@@ -10,6 +11,7 @@ import {
 } from "../../formats/ldap/config-guard.ts";
 import { readIfThere } from "../files.ts";
 import type { PeerConfig } from "../peer-config.ts";
+import { listTree } from "./directory.ts";
 
 /** Set-uid, set-gid and sticky bits, and the right to write for others than the owner. */
 const badBits = 0o7022;
@@ -35,10 +37,16 @@ export async function demandPlainTree(root: string): Promise<void> {
 
 /**
  * Throws a {@link Refusal} where the cn=config of a copy would have slapd run or write what this server's
- * own does not. Before it nothing but ourselves may open the copy.
+ * own does not, or holds a file that slapd does not read there: whoever has the LDAP root's password,
+ * which both servers share, could have this server's slapd load that as a module. Before this check
+ * nothing but live-syncd may open the copy.
  */
 export async function demandHarmlessConfig(config: PeerConfig, copy: string): Promise<void> {
 	const { home, ldap } = config.zimbra;
+	for (const path of (await listTree(join(copy, "config"))).files) {
+		if (path.endsWith(".ldif")) continue;
+		throw refusal(config, `config/${foreignWords(path, 100)} is no .ldif file`);
+	}
 	const own = ownValues(await readConfig(join(ldap, "config")).catch(() => []));
 	const files = await readConfig(join(copy, "config"));
 	const { refused, modules } = judgeConfig(files, { home, ldap }, own);

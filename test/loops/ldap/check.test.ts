@@ -14,6 +14,16 @@ test("a copy that is whole passes, and its entries are counted", async () => {
 	assert.equal(await check(host, await makeCopy(host)), 2);
 });
 
+test("a copy passes though a live server of version 2.0 names files that are not fetched", async () => {
+	await using host = await scriptedHost();
+	const expected = await makeCopy(host);
+	const [file] = expected.contents ?? [];
+	assert.ok(file !== undefined);
+	const others = ["config/cn=config.ldif.old", "ldap.bak/data.mdb"];
+	const contents = [...(expected.contents ?? []), ...others.map((path) => ({ ...file, path }))];
+	assert.equal(await check(host, { ...expected, contents }), 2);
+});
+
 // Each alone refuses: broken copies have passed any one of the others.
 const faults: Record<string, readonly [(host: ScriptedHost, copy: string) => unknown, RegExp]> = {
 	"mdb_dump fails": [(host) => host.script("mdb_dump", "exit 1"), /mdb_dump .* exited with 1/],
@@ -41,6 +51,10 @@ const faults: Record<string, readonly [(host: ScriptedHost, copy: string) => unk
 	"a file more": [
 		(_, copy) => writeFileSync(join(copy, "config/more.ldif"), ""),
 		/more\.ldif is not in the snapshot/,
+	],
+	"cn=config has a file that slapd does not read there": [
+		(_, copy) => writeFileSync(join(copy, "config/cn=config/evil.so"), ""),
+		/config\/cn=config\/evil\.so is no \.ldif file/,
 	],
 	"cn=config without the database": [
 		(_, copy) => database(copy, "other/db"),

@@ -19,6 +19,7 @@ import {
 	Directory,
 	installedCopy,
 	ldapPair,
+	placeOf,
 	readLog,
 	readState,
 	realSize,
@@ -64,6 +65,10 @@ for (const method of ["a snapshot", "file by file"] as const) {
 				.map((place, i) => `olcModuleLoad: {${2 + i}}${place}/config/cn=config/evil.so\n`)
 				.join(""),
 		);
+		// An older version of live-syncd fetched such a file; an entry was deleted on the live server since.
+		mkdirSync(placeOf(b, "staging/config"), { recursive: true });
+		writeFileSync(placeOf(b, "staging/config/cn=config.ldif.old"), "");
+		writeFileSync(placeOf(b, "staging/config/cn=a.ldif"), "dn: cn=a\nolcPlugin: a\n");
 		await using _loop = startLoop(b);
 		const problem = await waitFor("the refusal", b, () =>
 			readState(b)?.problems.find(({ code }) => code === "ldap-config"),
@@ -73,6 +78,7 @@ for (const method of ["a snapshot", "file by file"] as const) {
 			/cn=module\{0\}\.ldif: olcmoduleload: .*evil\.so is not taken over/,
 		);
 		assert.equal(existsSync(trace), false, "the module was loaded");
+		assert.equal(existsSync(placeOf(b, "staging/config/cn=config/evil.so")), false);
 		assert.equal(installedCopy(b), undefined);
 		assert.equal(await new Directory(b).hasAccount("user1"), true, "what was in use serves on");
 	});
