@@ -4,13 +4,12 @@ import { parseDatabase, withDirectory } from "../../formats/ldap/config-ldif.ts"
 import { EntryCounter } from "../../formats/ldap/count-entries.ts";
 import type { LdapMark } from "../../formats/ldap/mark.ts";
 import type { SnapshotFile } from "../../formats/ldap/wire.ts";
-import { demandHarmlessConfig, demandPlainTree } from "../../services/ldap/copied-tree.ts";
+import { demandHarmlessCopy } from "../../services/ldap/copied-tree.ts";
 import { describeContents } from "../../services/ldap/copies.ts";
 import {
 	environmentsOf,
 	type LdapDatabase,
 	listTree,
-	readDatabases,
 	readEnvironments,
 } from "../../services/ldap/directory.ts";
 import type { PeerConfig } from "../../services/peer-config.ts";
@@ -49,9 +48,7 @@ export async function checkCopy(
 	expected: Expected,
 ): Promise<number | undefined> {
 	const { config, copy, scratch } = options;
-	await demandPlainTree(copy);
-	await demandHarmlessConfig(config, copy);
-	const all = await readDatabases(copy, config.zimbra.ldap, config.zimbra.home);
+	const all = await demandHarmlessCopy(config, copy);
 	const databases = all.filter(({ backend }) => backend === "mdb");
 	const places = environmentsOf(databases);
 	for (const place of Object.keys(expected.transactionIds)) {

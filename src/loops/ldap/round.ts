@@ -2,19 +2,20 @@ import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { LdapSnapshot } from "../../formats/state.ts";
 import type { Config } from "../../services/config.ts";
+import { demandHarmlessCopy } from "../../services/ldap/copied-tree.ts";
 import {
 	digestFiles,
 	environmentsOf,
 	readDatabases,
 	readEnvironments,
 } from "../../services/ldap/directory.ts";
-import { findPlaces } from "../../services/ldap/places.ts";
+import { findPlaces, markerName } from "../../services/ldap/places.ts";
 import type { Logger } from "../../services/log/logger.ts";
 import type { LdapStatus } from "./ldap-status.ts";
 import type { Passwords } from "./passwords.ts";
 import { type CheckedCopy, type CopyParts, prepareCopy } from "./prepare-copy.ts";
 import { stillMirror } from "./still-mirror.ts";
-import { markerName, readMarker, swapIn, takeSwapLock } from "./swap.ts";
+import { readMarker, swapIn, takeSwapLock } from "./swap.ts";
 
 export type RoundParts = CopyParts & {
 	/** drops a copy that is whole: neither the end of the link does, nor the wish to stop */
@@ -76,6 +77,11 @@ export async function useWaiting(config: Config, log: Logger, signal: AbortSigna
 	await stillMirror(config);
 	await using lock = await takeSwapLock(config, log, signal, "ldap swap");
 	await stillMirror(config);
+	// Its marker may be from a version that asked less.
+	await demandHarmlessCopy(config, places.next).catch(async (error: unknown) => {
+		await rm(places.next, { recursive: true, force: true });
+		throw error;
+	});
 	await swapIn({ config, log, places }, copy, lock);
 	log.info({ copy: copy.id }, "an LDAP copy that was fetched before is in use");
 }

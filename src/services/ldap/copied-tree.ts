@@ -9,9 +9,35 @@ import {
 	judgeDbConfigLine,
 	ownValues,
 } from "../../formats/ldap/config-guard.ts";
+import type { Config } from "../config.ts";
 import { readIfThere } from "../files.ts";
 import type { PeerConfig } from "../peer-config.ts";
-import { listTree } from "./directory.ts";
+import { areaOf, type LdapDatabase, listTree, readDatabases } from "./directory.ts";
+import { markerName } from "./places.ts";
+
+/** A configuration of which it may not be known which server is which: `stop` needs no other server. */
+type GuardConfig = Config & Partial<Pick<PeerConfig, "remoteAddress">>;
+
+/**
+ * All that can be asked of a copy without a program that opens it: plain files, a harmless cn=config, and
+ * nothing beside that and its databases. Returns these.
+ */
+export async function demandHarmlessCopy(
+	config: GuardConfig,
+	copy: string,
+): Promise<LdapDatabase[]> {
+	await demandPlainTree(copy);
+	await demandHarmlessConfig(config, copy);
+	const databases = await readDatabases(copy, config.zimbra.ldap, config.zimbra.home);
+	const known = new Set(["config", "state", markerName, ...databases.map(areaOf)]);
+	for (const name of await readdir(copy)) {
+		if (known.has(name)) continue;
+		throw new Error(
+			`${join(copy, foreignWords(name, 100))} is neither of the configuration nor of a database that it names, so this copy is not used`,
+		);
+	}
+	return databases;
+}
 
 /** Set-uid, set-gid and sticky bits, and the right to write for others than the owner. */
 const badBits = 0o7022;
@@ -20,7 +46,7 @@ const badBits = 0o7022;
  * Throws where a copy holds anything but files and directories that their owner alone can write: rsync
  * takes nothing else over, so this is about an rsync that is not what we think.
  */
-export async function demandPlainTree(root: string): Promise<void> {
+async function demandPlainTree(root: string): Promise<void> {
 	const names = await readdir(root, { recursive: true });
 	for (const name of ["", ...names]) {
 		const path = join(root, name);
@@ -41,7 +67,7 @@ export async function demandPlainTree(root: string): Promise<void> {
  * which both servers share, could have this server's slapd load that as a module. Before this check
  * nothing but live-syncd may open the copy.
  */
-export async function demandHarmlessConfig(config: PeerConfig, copy: string): Promise<void> {
+export async function demandHarmlessConfig(config: GuardConfig, copy: string): Promise<void> {
 	const { home, ldap } = config.zimbra;
 	for (const path of (await listTree(join(copy, "config"))).files) {
 		if (path.endsWith(".ldif")) continue;
@@ -77,7 +103,7 @@ async function readConfig(root: string): Promise<ConfigFile[]> {
  * a file it may be part of slapd itself, as back_monitor is in Debian; if not, slapcat says so.
  */
 async function demandModule(
-	config: PeerConfig,
+	config: GuardConfig,
 	{ name, directories }: ConfigModule,
 ): Promise<void> {
 	const refuse = (what: string) => refusal(config, `slapd would load the module ${name}: ${what}`);
@@ -101,7 +127,7 @@ async function demandModule(
 
 const whole = (path: string): Promise<string> => realpath(path).catch(() => path);
 
-const refusal = ({ remoteAddress }: PeerConfig, what: string): Refusal =>
+const refusal = ({ remoteAddress = "the live server" }: GuardConfig, what: string): Refusal =>
 	new Refusal(
 		"ldap-config",
 		`the LDAP copy from ${remoteAddress} is not used, its slapd configuration is not safe here: ${what}`,
