@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
-import { mkdirSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { test } from "node:test";
+import { hintOf } from "../../../src/errors.ts";
 import { type PullOptions, pull } from "../../../src/loops/ldap/pull.ts";
 import { listTree } from "../../../src/services/ldap/directory.ts";
 import type { Run } from "../../../src/services/run.ts";
@@ -61,4 +62,22 @@ test("only LDIF files of the configuration and data of databases arrive, and all
 			.toSorted(),
 		files: wanted,
 	});
+});
+
+test("a pull ends before the disk of the mirror is full, and what it has fetched makes room again", async () => {
+	await using host = await scriptedHost({ disk_floor: "900000G" });
+	mkdirSync(host.path("staging"));
+	const endless: Run = (_, options) =>
+		new Promise((resolve) => {
+			writeFileSync(host.path("staging/data.mdb"), "");
+			options.signal?.addEventListener("abort", () =>
+				resolve({ exitCode: undefined, signal: "SIGTERM", ended: "aborted", stdout: "", stderr: "" }),
+			);
+		});
+	await assert.rejects(pull(optionsOf(host, endless)), (error) => {
+		assert.match(String(error), /staging: .* MiB are free.*tenth of disk_floor/);
+		assert.match(hintOf(error) ?? "", /make room/);
+		return true;
+	});
+	assert.equal(existsSync(host.path("staging")), false);
 });
