@@ -80,20 +80,40 @@ export async function demandHarmlessConfig(config: GuardConfig, copy: string): P
 	for (const module of modules) await demandModule(config, module);
 	for (const name of await readdir(copy, { recursive: true })) {
 		if (name !== "DB_CONFIG" && !name.endsWith("/DB_CONFIG")) continue;
+		if ((await lstat(join(copy, name))).size > maxDbConfigBytes) {
+			throw refusal(config, `${foreignWords(name, 100)} is not taken over: it has more than 1 MiB`);
+		}
 		for (const line of ((await readIfThere(join(copy, name))) ?? "").split("\n")) {
 			const reason = judgeDbConfigLine(line, { home, ldap });
-			if (reason !== undefined) throw refusal(config, `${name} is not taken over: ${reason}`);
+			if (reason !== undefined) throw refusal(config, `${foreignWords(name, 100)} is not taken over: ${reason}`);
 		}
 	}
 }
 
-/** The files that slapd reads there: it looks at no other names. Source: servers/slapd/back-ldif. */
+/** Zimbra has some dozens of files, 1 or 2 MiB together; slapd would read more, but so would we. */
+const maxFiles = 2000;
+const maxConfigBytes = 16 * 2 ** 20;
+const maxDbConfigBytes = 2 ** 20;
+
+/**
+ * The files that slapd reads there: it looks at no other names. Source: servers/slapd/back-ldif.
+ * Throws where they are more than any cn=config has.
+ */
 async function readConfig(root: string): Promise<ConfigFile[]> {
 	const files: ConfigFile[] = [];
+	let bytes = 0;
 	for (const path of (await readdir(root, { recursive: true })).toSorted()) {
 		if (!path.endsWith(".ldif")) continue;
 		const file = join(root, path);
-		if ((await lstat(file)).isFile()) files.push({ path, text: await readFile(file, "utf8") });
+		const found = await lstat(file);
+		if (!found.isFile()) continue;
+		bytes += found.size;
+		if (bytes > maxConfigBytes || files.length === maxFiles) {
+			throw new Error(
+				`${root} has more than ${maxFiles} files or ${maxConfigBytes / 2 ** 20} MiB, so it is not read`,
+			);
+		}
+		files.push({ path, text: await readFile(file, "utf8") });
 	}
 	return files;
 }

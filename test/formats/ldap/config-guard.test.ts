@@ -86,6 +86,17 @@ olcPasswordCryptSaltFormat: $6$%.16s
 	assert.equal(judgeConfig(filesOf(files), places, none).refused, undefined);
 });
 
+test("lines of any length are read once", () => {
+	// Read again from each blank, these took minutes.
+	const blanks = " ".repeat(400_000);
+	for (const end of ["\r", "\0", "\u2028\r"]) {
+		const files = [{ path: "cn=config.ldif", text: `dn: cn=config\ncn:${blanks}${end}\n` }];
+		assert.match(judgeConfig(files, places, none).refused ?? "", /slapd does not write such a line/);
+	}
+	const named = [{ path: "cn=config.ldif", text: `dn: cn=config\ncn:${blanks}a\u2028b\n` }];
+	assert.equal(judgeConfig(named, places, none).refused, undefined);
+});
+
 /** Each is one more line, in that file. */
 const attacks: Readonly<Record<string, readonly [keyof typeof zimbra, string]>> = {
 	"a module of the copied tree": [

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { checkCopy, type Expected } from "../../../src/loops/ldap/check.ts";
@@ -60,6 +60,23 @@ const faults: Record<string, readonly [(host: ScriptedHost, copy: string) => unk
 	"anything lies beside the configuration and its databases": [
 		(_, copy) => mkdirSync(join(copy, "redolog")),
 		/redolog is neither of the configuration nor of a database that it names/,
+	],
+	"cn=config has more text than one has": [
+		(_, copy) => truncateSync(join(copy, "config/cn=config.ldif"), 17 * 2 ** 20),
+		/\/config has more than 2000 files or 16 MiB/,
+	],
+	"cn=config has more files than one has": [
+		(_, copy) => {
+			for (let i = 0; i < 2001; i++) writeFileSync(join(copy, `config/cn=${i}.ldif`), "");
+		},
+		/\/config has more than 2000 files or 16 MiB/,
+	],
+	"a DB_CONFIG is longer than one is": [
+		(_, copy) => {
+			writeFileSync(join(copy, place, "DB_CONFIG"), "");
+			truncateSync(join(copy, place, "DB_CONFIG"), 2 ** 21);
+		},
+		/mdb\/db\/DB_CONFIG is not taken over: it has more than 1 MiB/,
 	],
 	"cn=config without the database": [
 		(_, copy) => writeDatabase(copy, "mdb/other"),
