@@ -13,8 +13,8 @@ import { identify } from "../../src/services/processes.ts";
 import { makeMailboxd } from "../../src/services/zimbra/mailboxd.ts";
 import { databaseService, ldapService } from "../../src/services/zimbra/service.ts";
 import { clearPidFile } from "../../src/services/zimbra/zmplayredo.ts";
-import { until } from "../pair/until.ts";
 import { writeDirectory } from "../loops/ldap/small-directory.ts";
+import { until } from "../pair/until.ts";
 import { type ScriptedHost, scriptedHost } from "./zimbra/host.ts";
 
 const nobody = 65_534;

@@ -179,7 +179,9 @@ const log = named(/^(?:slapd|ldap|openldap)[\w-]*\.log$/, below(inHome("log")));
 
 /** crypt's salt is made by printf: one string, and nothing else that printf knows. */
 const saltFormat: Rule = (value) =>
-	/^[\w$./]*%(?:\.\d{1,2})?s[\w$./]*$/.test(value) ? undefined : "it is not one %s in plain letters";
+	/^[\w$./]*%(?:\.\d{1,2})?s[\w$./]*$/.test(value)
+		? undefined
+		: "it is not one %s in plain letters";
 
 /** Where Zimbra, Carbonio and the usual distributions have the modules of slapd. */
 const moduleDirectories = [
@@ -215,7 +217,10 @@ const modulePath: Rule = (value, places) => {
 	const directories = moduleDirectories.map((each) => each(places));
 	const foreign = value
 		.split(":")
-		.find((each) => !plain.test(each) || goesUp(each) || !directories.includes(resolve(places.home, each)));
+		.find(
+			(each) =>
+				!plain.test(each) || goesUp(each) || !directories.includes(resolve(places.home, each)),
+		);
 	return foreign === undefined ? undefined : "slapd has no modules of this server there";
 };
 

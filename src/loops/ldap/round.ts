@@ -73,7 +73,7 @@ export async function useWaiting(config: Config, log: Logger, signal: AbortSigna
 	const copy = await readMarker(places.next);
 	const used = await readMarker(places.current);
 	if (copy === undefined || used === undefined || copy.takenAt <= used.takenAt) return;
-	if (!(await isUntouched(config, used))) return;
+	if ((await wasWritten(config, used)) !== false) return;
 	await stillMirror(config);
 	await using lock = await takeSwapLock(config, log, signal, "ldap swap");
 	await stillMirror(config);
@@ -92,19 +92,22 @@ async function mayBeUsed({ config, passwords }: RoundParts): Promise<void> {
 	await passwords.demandSame();
 }
 
-/** Whether the directory in use is still the copy that it was, and not written to here. */
-export async function isUntouched(config: Config, copy: LdapSnapshot): Promise<boolean> {
+/**
+ * Whether the directory in use was written to here since it was a copy; undefined where its databases
+ * (hdb) do not tell.
+ */
+export async function wasWritten(config: Config, copy: LdapSnapshot): Promise<boolean | undefined> {
 	const { home, ldap } = config.zimbra;
 	try {
 		const databases = await readDatabases(ldap, ldap, home);
 		const places = environmentsOf(databases);
 		for (const [place, { transactionId }] of await readEnvironments(ldap, places)) {
-			if (transactionId !== copy.transactionIds[place]) return false;
+			if (transactionId !== copy.transactionIds[place]) return true;
 		}
 		// Files of hdb are told by their times, which are another host's.
-		if (places.length < databases.length) return true;
-		return (await digestFiles(ldap, databases)) === copy.files;
+		if (places.length < databases.length) return undefined;
+		return (await digestFiles(ldap, databases)) !== copy.files;
 	} catch {
-		return false;
+		return true;
 	}
 }

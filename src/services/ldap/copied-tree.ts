@@ -85,7 +85,8 @@ export async function demandHarmlessConfig(config: GuardConfig, copy: string): P
 		}
 		for (const line of ((await readIfThere(join(copy, name))) ?? "").split("\n")) {
 			const reason = judgeDbConfigLine(line, { home, ldap });
-			if (reason !== undefined) throw refusal(config, `${foreignWords(name, 100)} is not taken over: ${reason}`);
+			if (reason !== undefined)
+				throw refusal(config, `${foreignWords(name, 100)} is not taken over: ${reason}`);
 		}
 	}
 }

@@ -91,7 +91,10 @@ test("lines of any length are read once", () => {
 	const blanks = " ".repeat(400_000);
 	for (const end of ["\r", "\0", "\u2028\r"]) {
 		const files = [{ path: "cn=config.ldif", text: `dn: cn=config\ncn:${blanks}${end}\n` }];
-		assert.match(judgeConfig(files, places, none).refused ?? "", /slapd does not write such a line/);
+		assert.match(
+			judgeConfig(files, places, none).refused ?? "",
+			/slapd does not write such a line/,
+		);
 	}
 	const named = [{ path: "cn=config.ldif", text: `dn: cn=config\ncn:${blanks}a\u2028b\n` }];
 	assert.equal(judgeConfig(named, places, none).refused, undefined);

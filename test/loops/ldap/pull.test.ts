@@ -71,7 +71,13 @@ test("a pull ends before the disk of the mirror is full, and what it has fetched
 		new Promise((resolve) => {
 			writeFileSync(host.path("staging/data.mdb"), "");
 			options.signal?.addEventListener("abort", () =>
-				resolve({ exitCode: undefined, signal: "SIGTERM", ended: "aborted", stdout: "", stderr: "" }),
+				resolve({
+					exitCode: undefined,
+					signal: "SIGTERM",
+					ended: "aborted",
+					stdout: "",
+					stderr: "",
+				}),
 			);
 		});
 	await assert.rejects(pull(optionsOf(host, endless)), (error) => {

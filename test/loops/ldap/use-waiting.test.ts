@@ -40,6 +40,20 @@ const next = (host: ScriptedHost): string => host.path("live_sync/ldap/next");
 const inUse = (host: ScriptedHost): string =>
 	JSON.parse(readFileSync(host.path("data/ldap", markerName), "utf8")).id;
 
+test("a copy that waits is not put over a directory of which nobody can tell whether it was written to", async () => {
+	await using host = await hostWithCopies();
+	const hdb = "dn: olcDatabase={3}hdb\nolcDatabase: {3}hdb\nolcDbDirectory: data/ldap/hdb/db\n";
+	for (const directory of [host.path("data/ldap"), next(host)]) {
+		mkdirSync(join(directory, "hdb/db"), { recursive: true });
+		writeFileSync(join(directory, "config/cn=config/olcDatabase={3}hdb.ldif"), hdb);
+	}
+	// Were it put in use, this would refuse it.
+	writeFileSync(join(next(host), "config/evil.so"), "");
+	await useWaiting(host.config, host.log, signal);
+	assert.equal(inUse(host), "7");
+	assert.equal(existsSync(next(host)), true);
+});
+
 const hostile: Record<string, readonly [(copy: string) => void, RegExp]> = {
 	"loads a module of its own": [
 		(copy) =>
