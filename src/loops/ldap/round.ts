@@ -77,6 +77,7 @@ export async function useWaiting(config: Config, log: Logger, signal: AbortSigna
 	await stillMirror(config);
 	await using lock = await takeSwapLock(config, log, signal, "ldap swap");
 	await stillMirror(config);
+	if ((await wasWritten(config, used)) !== false) return;
 	// Its marker may be from a version that asked less.
 	await demandHarmlessCopy(config, places.next).catch(async (error: unknown) => {
 		await rm(places.next, { recursive: true, force: true });
