@@ -23,6 +23,23 @@ export async function lackOfRoom(config: Config): Promise<Refusal | undefined> {
 const lookCountsMs = 1000;
 const lookShare = 0.5;
 
+/** Bytes that nothing which is received may take: a tenth of disk_floor. */
+const hardFloor = ({ settings }: Config): number => settings.disk_floor / 10;
+
+/** Of a file system that has so few bytes left, the error of a full disk. */
+export async function lackBelowFloor(
+	config: Config,
+	directory: string,
+): Promise<Error | undefined> {
+	const free = await freeBytes(directory);
+	const floor = hardFloor(config);
+	if (free >= floor) return undefined;
+	const error = new Error(
+		`ENOSPC: ${directory}: ${mebibytes(free)} MiB are free, and ${mebibytes(floor)} MiB stay free (a tenth of disk_floor)`,
+	);
+	return Object.assign(error, { code: "ENOSPC" });
+}
+
 /**
  * Below a tenth of disk_floor nothing more is received: the database and LDAP of a mirror, which often
  * share the file system with redolog/, could not work there any more, and a standby that has the last
@@ -39,8 +56,8 @@ export class ReceivingFloor {
 
 	/** Throws, as for a full disk, where so many bytes more would leave less than must stay. */
 	async demand(bytes: number): Promise<void> {
-		const { settings, zimbra } = this.#config;
-		const floor = settings.disk_floor / 10;
+		const { zimbra } = this.#config;
+		const floor = hardFloor(this.#config);
 		if (floor === 0) return;
 		const now = performance.now();
 		if (bytes > this.#allowedBytes || now - this.#lookedAt > lookCountsMs) {

@@ -2,9 +2,10 @@ import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { chmod, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { test } from "node:test";
 import { endRound } from "../../src/services/ldap/round-processes.ts";
+import { slapdIsHere } from "../../src/services/ldap/slapd-here.ts";
 import { environmentUsers } from "../../src/services/ldap/users.ts";
 import { findScriptOf2011 } from "../../src/services/live-syncd-here.ts";
 import { processesRunning, processesWith, userOf } from "../../src/services/process-table.ts";
@@ -12,6 +13,7 @@ import { identify } from "../../src/services/processes.ts";
 import { makeMailboxd } from "../../src/services/zimbra/mailboxd.ts";
 import { databaseService, ldapService } from "../../src/services/zimbra/service.ts";
 import { clearPidFile } from "../../src/services/zimbra/zmplayredo.ts";
+import { writeDirectory } from "../loops/ldap/small-directory.ts";
 import { until } from "../pair/until.ts";
 import { type ScriptedHost, scriptedHost } from "./zimbra/host.ts";
 
@@ -150,6 +152,13 @@ test("a program that another user starts as root, with words of his choice, is h
 	assert.equal(userOf(child.pid), "other");
 });
 
+/** Words of a process that has locked a file as liblmdb does: a read lock on the first byte. */
+function lockWords(name: string, file: string): string[] {
+	// struct flock of Linux on 64 bits
+	const lock = `$0 = "${name}"; open(F, "<", $ARGV[0]) or die; my $l = pack("s s x4 q q i x4", 0, 0, 0, 1, 0); fcntl(F, 6, $l) or die $!; $| = 1; print "ready\\n"; <STDIN>;`;
+	return ["-c", 'exec perl -e "$0" "$@"', lock, file];
+}
+
 test("an LDAP database that another user has locked is not in use; one that our slapd has locked is", {
 	skip,
 }, async () => {
@@ -158,17 +167,32 @@ test("an LDAP database that another user has locked is not in use; one that our 
 	const file = host.path("lock.mdb");
 	await writeFile(file, "");
 	await chmod(file, 0o644);
-	// As liblmdb does: a read lock on the first byte. struct flock of Linux on 64 bits.
-	const lock =
-		'$0 = "slapd"; open(F, "<", $ARGV[0]) or die; my $l = pack("s s x4 q q i x4", 0, 0, 0, 1, 0); fcntl(F, 6, $l) or die $!; $| = 1; print "ready\\n"; <STDIN>;';
 	for (const [user, users] of [
 		["another", 0],
 		["ours", 1],
 	] as const) {
-		await using child = await show(user, ["-c", 'exec perl -e "$0" "$@"', lock, file]);
+		await using child = await show(user, lockWords("slapd", file));
 		const found = await environmentUsers([host.home]);
 		assert.equal(found.length, users, user);
 		if (users > 0) assert.deepEqual(found, [{ pid: child.pid, name: "slapd", serves: true }]);
 	}
 	await until("nobody has it", async () => (await environmentUsers([host.home])).length === 0);
+});
+
+test("a slapd whose name the kernel hides (hidepid) counts as running here; another program does not", async () => {
+	await using host = await scriptedHost();
+	writeDirectory(host.path("data/ldap"), "mdb/db", 7);
+	const file = host.path("data/ldap/mdb/db/lock.mdb");
+	await writeFile(file, "");
+	assert.equal(await slapdIsHere(host.config), false);
+	// A process without a name looks like one whose name is hidden.
+	for (const [name, isHere] of [
+		["", true],
+		["slapd", true],
+		["mdb_copy", false],
+	] as const) {
+		await using _child = await show("ours", lockWords(name, file));
+		assert.equal((await environmentUsers([dirname(file)])).length, 1, name);
+		assert.equal(await slapdIsHere(host.config), isHere, name);
+	}
 });

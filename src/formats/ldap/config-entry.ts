@@ -33,7 +33,10 @@ export function parseConfigEntry(text: string): ConfigLine[] {
 }
 
 function parseLine(line: string): ConfigLine {
-	const match = /^([A-Za-z][\w-]*(?:;[\w-]+)*):(:?) *([^\0\r\v\f]*)$/.exec(line);
+	// One expression for both would look for the end of the line again from each blank.
+	const match = /[\0\r\v\f]/.test(line)
+		? null
+		: /^([A-Za-z][\w-]*(?:;[\w-]+)*):(:?) *(.*)$/s.exec(line);
 	const [, name = "", encoded, value = ""] = match ?? [];
 	// A value that begins with < is the name of a file.
 	if (match === null || (encoded === "" && value.startsWith("<"))) {

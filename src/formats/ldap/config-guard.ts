@@ -133,13 +133,15 @@ const isCopied =
 
 /** slapd cuts values at blanks, and knows quotes and backslashes; a name with none of them is one name. */
 const plain = /^[\w./+@=~-]+$/;
+/** Behind a link the kernel goes up from another place than the text says. */
+const goesUp = (path: string): boolean => path.split("/").includes("..");
 
 /** A file or directory below one of these, or one of these itself. */
 const below =
 	(...allowed: ((places: ConfigPlaces) => string)[]): Rule =>
 	(value, places) => {
 		const directories = allowed.map((each) => each(places));
-		if (!plain.test(value)) return "it is no plain name of a file";
+		if (!plain.test(value) || goesUp(value)) return "it is no plain name of a file";
 		const path = resolve(places.home, value);
 		if (directories.some((each) => path === each || path.startsWith(`${each}/`))) return undefined;
 		return `it is not in ${directories.join(" or ")}`;
@@ -155,7 +157,15 @@ const inLdap =
 		`${ldap}/${name}`;
 const exactly = (path: string) => (): string => path;
 
-const ofRun = below(inLdap("state/run"));
+/** The same for a file whose name has this form. */
+const named =
+	(form: RegExp, inside: Rule): Rule =>
+	(value, places, entry) =>
+		inside(value, places, entry) ??
+		(form.test(basename(value)) ? undefined : "no such file of slapd's has that name");
+
+// Zimbra 7 and 8.0 have openldap/var/run. slapd empties these files: they are to be no other program's.
+const ofRun = below(inLdap("state/run"), inHome("openldap/var/run"));
 const ofTls = below(
 	inHome("conf"),
 	inHome("ssl"),
@@ -164,9 +174,14 @@ const ofTls = below(
 	exactly("/etc/ssl"),
 	exactly("/etc/pki"),
 );
-const log: Rule = (value, places, entry) =>
-	below(inHome("log"))(value, places, entry) ??
-	(value.endsWith(".log") ? undefined : "it is no log file by its name (.log)");
+/** Not mailbox.log and audit.log: slapd would empty them. */
+const log = named(/^(?:slapd|ldap|openldap)[\w-]*\.log$/, below(inHome("log")));
+
+/** crypt's salt is made by printf: one string, and nothing else that printf knows. */
+const saltFormat: Rule = (value) =>
+	/^[\w$./]*%(?:\.\d{1,2})?s[\w$./]*$/.test(value)
+		? undefined
+		: "it is not one %s in plain letters";
 
 /** Where Zimbra, Carbonio and the usual distributions have the modules of slapd. */
 const moduleDirectories = [
@@ -202,7 +217,10 @@ const modulePath: Rule = (value, places) => {
 	const directories = moduleDirectories.map((each) => each(places));
 	const foreign = value
 		.split(":")
-		.find((each) => !plain.test(each) || !directories.includes(resolve(places.home, each)));
+		.find(
+			(each) =>
+				!plain.test(each) || goesUp(each) || !directories.includes(resolve(places.home, each)),
+		);
 	return foreign === undefined ? undefined : "slapd has no modules of this server there";
 };
 
@@ -243,7 +261,8 @@ export function judgeDbConfigLine(line: string, places: ConfigPlaces): string | 
 		const [directory = ""] = words;
 		if (words.length !== 1 || !plain.test(directory)) return "it is no plain name of a directory";
 		// Relative to the database's own directory, below which it stays.
-		if (!directory.startsWith("/") && !directory.split("/").includes("..")) return undefined;
+		if (goesUp(directory)) return "it is no plain name of a directory";
+		if (!directory.startsWith("/")) return undefined;
 		return isCopied(places)(resolve(directory)) ? undefined : `it is not in ${places.ldap}`;
 	}
 	return /^(?:set_cachesize|set_flags|set_log_config|set_lg_(?:bsize|max|regionmax)|set_lk_\w+)$/.test(
@@ -266,10 +285,11 @@ const rules: ReadonlyMap<string, Rule> = new Map<string, Rule>([
 	["olcdbdirectory", databaseDirectory],
 	["olcdbmode", mode],
 	["olcdbconfig", dbConfig],
-	["olcpidfile", ofRun],
-	["olcargsfile", ofRun],
+	["olcpidfile", named(/.\.pid$/, ofRun)],
+	["olcargsfile", named(/.\.args$/, ofRun)],
 	["olclogfile", log],
 	["olcauditlogfile", log],
+	["olcpasswordcryptsaltformat", saltFormat],
 	["olcconfigdir", below(inLdap("config"))],
 	["olcconfigfile", below(inHome("conf"), inHome("common/etc"), inHome("openldap/etc"))],
 	["olctlscacertificatefile", ofTls],
@@ -295,7 +315,7 @@ const harmless: ReadonlySet<string> = new Set([
 		olcIndexSubstrIfMinLen olcLastBind olcLastBindPrecision olcLastMod olcLdapSyntaxes olcLimits
 		olcListenerThreads olcLocalSSF olcLogFileFormat olcLogFileOnly olcLogFileRotate olcLogLevel
 		olcMaxDerefDepth olcMaxFilterDepth olcMirrorMode olcMonitoring olcMultiProvider olcObjectClasses
-		olcObjectIdentifier olcOverlay olcPasswordCryptSaltFormat olcPasswordHash olcReadOnly olcReferral
+		olcObjectIdentifier olcOverlay olcPasswordHash olcReadOnly olcReferral
 		olcRequires olcRestrict olcReverseLookup olcRootDN olcRootPW olcSaslAuxprops
 		olcSaslAuxpropsDontUseCopy olcSaslAuxpropsDontUseCopyIgnore olcSaslCBinding olcSaslHost
 		olcSaslRealm olcSaslSecProps olcSchemaDN olcSecurity olcServerID olcSizeLimit

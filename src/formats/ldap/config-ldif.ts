@@ -39,7 +39,7 @@ export function withDirectory(text: string, directory: string): string {
 }
 
 function directoryValue(line: string): string | undefined {
-	const match = /^olcDbDirectory:(:?) *(.*)$/i.exec(line);
+	const match = /^olcDbDirectory:(:?) *(.*)$/is.exec(line);
 	if (match === null) return undefined;
 	const [, encoded, value = ""] = match;
 	return encoded === ":" ? Buffer.from(value, "base64").toString("utf8") : value;

@@ -83,6 +83,7 @@ export function decodeFromLdapSource(line: string): FromLdapSource {
 				method: value.method === "snapshot" ? "snapshot" : "files",
 				reason: value.reason === undefined ? undefined : text(value.reason),
 				directory: absolute(value.directory),
+				size: value.size === undefined ? undefined : count(value.size),
 				watch:
 					typeof value.watch === "string" && isWatchName(value.watch) ? value.watch : undefined,
 			};

@@ -4,13 +4,12 @@ import { parseDatabase, withDirectory } from "../../formats/ldap/config-ldif.ts"
 import { EntryCounter } from "../../formats/ldap/count-entries.ts";
 import type { LdapMark } from "../../formats/ldap/mark.ts";
 import type { SnapshotFile } from "../../formats/ldap/wire.ts";
-import { demandHarmlessConfig, demandPlainTree } from "../../services/ldap/copied-tree.ts";
+import { demandHarmlessCopy } from "../../services/ldap/copied-tree.ts";
 import { describeContents } from "../../services/ldap/copies.ts";
 import {
 	environmentsOf,
 	type LdapDatabase,
 	listTree,
-	readDatabases,
 	readEnvironments,
 } from "../../services/ldap/directory.ts";
 import type { PeerConfig } from "../../services/peer-config.ts";
@@ -49,9 +48,7 @@ export async function checkCopy(
 	expected: Expected,
 ): Promise<number | undefined> {
 	const { config, copy, scratch } = options;
-	await demandPlainTree(copy);
-	await demandHarmlessConfig(config, copy);
-	const all = await readDatabases(copy, config.zimbra.ldap, config.zimbra.home);
+	const all = await demandHarmlessCopy(config, copy);
 	const databases = all.filter(({ backend }) => backend === "mdb");
 	const places = environmentsOf(databases);
 	for (const place of Object.keys(expected.transactionIds)) {
@@ -89,7 +86,7 @@ async function compare(
 	if (contents === undefined) return;
 	const found = new Map((await describeContents(copy)).map((file) => [file.path, file]));
 	for (const { path, size, sha256 } of contents) {
-		// Before 2.1 the live server put in all that lay in its data/ldap.
+		// Before 2.1 the live server names all that lies in its data/ldap, `cn=config.ldif.old` too.
 		if (!isOwn(path, places)) continue;
 		const here = found.get(path);
 		found.delete(path);
@@ -102,7 +99,8 @@ async function compare(
 }
 
 const isOwn = (path: string, places: readonly string[]): boolean =>
-	path.startsWith("config/") || places.some((place) => path === `${place}/data.mdb`);
+	(path.startsWith("config/") && path.endsWith(".ldif")) ||
+	places.some((place) => path === `${place}/data.mdb`);
 
 /** Visits every page that is in use. */
 async function dump(options: CheckOptions, place: string): Promise<void> {

@@ -18,7 +18,7 @@ import { regularly } from "../regularly.ts";
 import { LdapStatus } from "./ldap-status.ts";
 import { openWatch } from "./live-watch.ts";
 import { Passwords } from "./passwords.ts";
-import { isUntouched, type RoundParts, runRound, useWaiting } from "./round.ts";
+import { type RoundParts, runRound, useWaiting, wasWritten } from "./round.ts";
 import { stillMirror } from "./still-mirror.ts";
 import { readMarker, repairSwap } from "./swap.ts";
 
@@ -236,7 +236,8 @@ async function findInstalled({ config, log }: Loop) {
 	const { current } = await findPlaces(config);
 	const marker = await readMarker(current);
 	if (marker === undefined) return undefined;
-	if (await isUntouched(config, marker)) return marker;
+	// Where nobody can tell, the next copy comes with the next change.
+	if ((await wasWritten(config, marker)) !== true) return marker;
 	log.info({ copy: marker.id }, "LDAP was written to on this server, so it is copied anew");
 	return undefined;
 }

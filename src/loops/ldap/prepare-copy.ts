@@ -19,7 +19,7 @@ import {
 	readEnvironments,
 } from "../../services/ldap/directory.ts";
 import { discard } from "../../services/ldap/discard.ts";
-import { findPlaces, type LdapPlaces } from "../../services/ldap/places.ts";
+import { findPlaces, type LdapPlaces, markerName } from "../../services/ldap/places.ts";
 import { forRound } from "../../services/ldap/round-processes.ts";
 import type { Logger } from "../../services/log/logger.ts";
 import type { PeerConfig } from "../../services/peer-config.ts";
@@ -29,7 +29,6 @@ import { zimbraVersion } from "../../services/zimbra/version.ts";
 import { checkCopy, type Expected } from "./check.ts";
 import { type LiveWatch, requestSnapshot } from "./live-watch.ts";
 import { type PullPart, pull, type Transfer } from "./pull.ts";
-import { markerName } from "./swap.ts";
 
 export type CopyParts = {
 	readonly config: PeerConfig;
@@ -77,15 +76,20 @@ export async function prepareCopy(
 	failPoint("ldap-round:after-pull");
 
 	onPhase("checking");
-	await duplicate(config, run, places, signal);
-	failPoint("ldap-round:before-check");
-	const options = { config, run, signal, copy: places.next, scratch: places.check };
-	const entries = await checkCopy(options, expected);
-	const copy: LdapSnapshot = { ...snapshot, entries };
-	await syncTree(places.next);
-	// Last: a copy that has it is whole, checked and durable, whatever ends this process or this server.
-	await writeDurably(join(places.next, markerName), `${JSON.stringify(copy)}\n`);
-	return { copy, places, transfer };
+	try {
+		await duplicate(config, run, places, signal);
+		failPoint("ldap-round:before-check");
+		const options = { config, run, signal, copy: places.next, scratch: places.check };
+		const entries = await checkCopy(options, expected);
+		const copy: LdapSnapshot = { ...snapshot, entries };
+		await syncTree(places.next);
+		// Last: a copy that has it is whole, checked and durable, whatever ends this process or this server.
+		await writeDurably(join(places.next, markerName), `${JSON.stringify(copy)}\n`);
+		return { copy, places, transfer };
+	} catch (error) {
+		await rm(places.next, { recursive: true, force: true }).catch(() => undefined);
+		throw error;
+	}
 }
 
 async function fetchCopy(parts: CopyParts, run: Run, places: LdapPlaces): Promise<Fetched> {
@@ -168,6 +172,8 @@ async function pullFiles(
 	const { home, ldap } = config.zimbra;
 	const common = { config, run, signal, from: watch.hello.directory, to: staging };
 	const method = { kind: "files" } as const;
+	// This first pull removes nothing, and what the live server has no more would be judged too.
+	await rm(join(staging, "config"), { recursive: true, force: true });
 	await pull({ ...common, method, parts: partsOf([]), keepRest: true });
 	await demandHarmlessConfig(config, staging);
 	const databases = await readDatabases(staging, ldap, home);
@@ -177,7 +183,8 @@ async function pullFiles(
 
 /** What is copied of data/ldap; see listOwn() for the same on the live side. */
 const partsOf = (environments: readonly string[], areas: readonly string[] = []): PullPart[] => [
-	{ path: "config", what: "all" },
+	// slapd reads no other files there. A module among them could be loaded once it is here.
+	{ path: "config", what: "ldif" },
 	// slapd leaves its pid file there.
 	{ path: "state/run", what: "empty" },
 	...environments.map((path) => ({ path, what: "environment" }) as const),
@@ -227,6 +234,9 @@ async function duplicate(
 	places: LdapPlaces,
 	signal: AbortSignal,
 ): Promise<void> {
+	// A marker of the live server's would say that the copy is checked. The rules of the pull leave it
+	// there, but an rsync that is not what we think may send it.
+	await rm(join(places.staging, markerName), { recursive: true, force: true });
 	const command = ["cp", "-a", "--reflink=auto", "--sparse=auto", places.staging, places.next];
 	const result = await run(command, { timeoutMs: config.settings.ldap_check_timeout, signal });
 	signal.throwIfAborted();

@@ -3,8 +3,10 @@ import { uncleanShell } from "../../formats/protocol/answers.ts";
 import type { Config } from "../../services/config.ts";
 import { makeDirectory } from "../../services/files.ts";
 import type { PeerConfig } from "../../services/peer-config.ts";
+import { lackBelowFloor } from "../../services/room.ts";
 import { describeResult, type Run } from "../../services/run.ts";
 import { askedOf } from "../../services/ssh/connect.ts";
+import { regularly } from "../regularly.ts";
 
 export type Transfer = { readonly bytesReceived: number; readonly bytesSent: number };
 
@@ -26,10 +28,10 @@ export type PullOptions = {
 		| { readonly kind: "snapshot"; readonly blockSize: number };
 };
 
-/** A directory with all that is in it, an environment of LMDB, or a directory alone. */
+/** A directory with all that is in it, or with its LDIF files, or alone; or an environment of LMDB. */
 export type PullPart = {
 	readonly path: string;
-	readonly what: "all" | "environment" | "empty";
+	readonly what: "all" | "ldif" | "environment" | "empty";
 };
 
 /** What belongs to the other host's run of slapd; see staysHere() for the same on the live side. */
@@ -41,8 +43,13 @@ function filterRules(parts: readonly PullPart[]): string[] {
 		const name = path.replaceAll(/[\\*?[]/g, "\\$&");
 		const steps = name.split("/");
 		const above = steps.map((_, index) => `/${steps.slice(0, index + 1).join("/")}/`);
-		if (what === "empty") return above;
-		return [...above, what === "all" ? `/${name}/**` : `/${name}/data.mdb`];
+		const inside = {
+			all: [`/${name}/**`],
+			ldif: [`/${name}/**/`, `/${name}/**.ldif`],
+			environment: [`/${name}/data.mdb`],
+			empty: [],
+		}[what];
+		return [...above, ...inside];
 	});
 	return [
 		...never.map((pattern) => `--exclude=${pattern}`),
@@ -51,6 +58,7 @@ function filterRules(parts: readonly PullPart[]): string[] {
 	];
 }
 
+const roomMs = 2000;
 /** The heartbeat ends a pull over a dead link; this is for an rsync that hangs on its own. */
 const longestMs = 24 * 3600_000;
 
@@ -62,8 +70,14 @@ export async function pull(options: PullOptions): Promise<Transfer> {
 	const { config, run, signal, from, to, method } = options;
 	await makeDirectory(to);
 	const command = rsyncCommand(options);
-	const result = await run(command, { timeoutMs: longestMs, signal });
+	using full = watchRoom(config, to);
+	const either = AbortSignal.any([signal, full.signal]);
+	const result = await run(command, { timeoutMs: longestMs, signal: either });
 	if (signal.aborted) throw signal.reason;
+	if (full.signal.aborted) {
+		await rm(to, { recursive: true, force: true });
+		throw full.signal.reason;
+	}
 	if (result.exitCode !== 0) {
 		// 22: staging may be what confuses it, 12 and 30 are the link. The next try begins with what
 		// is there, except where it may be unusable.
@@ -79,6 +93,17 @@ export async function pull(options: PullOptions): Promise<Transfer> {
 		bytesReceived: statistic(result.stdout, "received"),
 		bytesSent: statistic(result.stdout, "sent"),
 	};
+}
+
+/** Nothing else bounds what the live server's rsync sends. Looks at the free space now and then. */
+function watchRoom(config: Config, to: string): Disposable & { readonly signal: AbortSignal } {
+	const full = new AbortController();
+	const done = new AbortController();
+	regularly(roomMs, done.signal, async () => {
+		const lack = await lackBelowFloor(config, to);
+		if (lack !== undefined) full.abort(lack);
+	}).catch(() => undefined);
+	return { signal: full.signal, [Symbol.dispose]: () => done.abort() };
 }
 
 function rsyncCommand({ config, from, to, parts, keepRest, method }: PullOptions): string[] {

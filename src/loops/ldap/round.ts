@@ -2,19 +2,20 @@ import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { LdapSnapshot } from "../../formats/state.ts";
 import type { Config } from "../../services/config.ts";
+import { demandHarmlessCopy } from "../../services/ldap/copied-tree.ts";
 import {
 	digestFiles,
 	environmentsOf,
 	readDatabases,
 	readEnvironments,
 } from "../../services/ldap/directory.ts";
-import { findPlaces } from "../../services/ldap/places.ts";
+import { findPlaces, markerName } from "../../services/ldap/places.ts";
 import type { Logger } from "../../services/log/logger.ts";
 import type { LdapStatus } from "./ldap-status.ts";
 import type { Passwords } from "./passwords.ts";
 import { type CheckedCopy, type CopyParts, prepareCopy } from "./prepare-copy.ts";
 import { stillMirror } from "./still-mirror.ts";
-import { markerName, readMarker, swapIn, takeSwapLock } from "./swap.ts";
+import { readMarker, swapIn, takeSwapLock } from "./swap.ts";
 
 export type RoundParts = CopyParts & {
 	/** drops a copy that is whole: neither the end of the link does, nor the wish to stop */
@@ -72,10 +73,16 @@ export async function useWaiting(config: Config, log: Logger, signal: AbortSigna
 	const copy = await readMarker(places.next);
 	const used = await readMarker(places.current);
 	if (copy === undefined || used === undefined || copy.takenAt <= used.takenAt) return;
-	if (!(await isUntouched(config, used))) return;
+	if ((await wasWritten(config, used)) !== false) return;
 	await stillMirror(config);
 	await using lock = await takeSwapLock(config, log, signal, "ldap swap");
 	await stillMirror(config);
+	if ((await wasWritten(config, used)) !== false) return;
+	// Its marker may be from a version that asked less.
+	await demandHarmlessCopy(config, places.next).catch(async (error: unknown) => {
+		await rm(places.next, { recursive: true, force: true });
+		throw error;
+	});
 	await swapIn({ config, log, places }, copy, lock);
 	log.info({ copy: copy.id }, "an LDAP copy that was fetched before is in use");
 }
@@ -86,19 +93,22 @@ async function mayBeUsed({ config, passwords }: RoundParts): Promise<void> {
 	await passwords.demandSame();
 }
 
-/** Whether the directory in use is still the copy that it was, and not written to here. */
-export async function isUntouched(config: Config, copy: LdapSnapshot): Promise<boolean> {
+/**
+ * Whether the directory in use was written to here since it was a copy; undefined where its databases
+ * (hdb) do not tell.
+ */
+export async function wasWritten(config: Config, copy: LdapSnapshot): Promise<boolean | undefined> {
 	const { home, ldap } = config.zimbra;
 	try {
 		const databases = await readDatabases(ldap, ldap, home);
 		const places = environmentsOf(databases);
 		for (const [place, { transactionId }] of await readEnvironments(ldap, places)) {
-			if (transactionId !== copy.transactionIds[place]) return false;
+			if (transactionId !== copy.transactionIds[place]) return true;
 		}
 		// Files of hdb are told by their times, which are another host's.
-		if (places.length < databases.length) return true;
-		return (await digestFiles(ldap, databases)) === copy.files;
+		if (places.length < databases.length) return undefined;
+		return (await digestFiles(ldap, databases)) !== copy.files;
 	} catch {
-		return false;
+		return true;
 	}
 }

@@ -18,6 +18,7 @@ import { discard } from "../../services/ldap/discard.ts";
 import {
 	findPlaces,
 	type LdapPlaces,
+	markerName,
 	presentGenerations,
 	renameGeneration,
 } from "../../services/ldap/places.ts";
@@ -272,5 +273,3 @@ export async function readMarker(directory: string): Promise<LdapSnapshot | unde
 		return undefined; // not a copy of ours, or not a whole one
 	}
 }
-
-export const markerName = ".live_sync.json";

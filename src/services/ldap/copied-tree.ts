@@ -1,6 +1,7 @@
 import { lstat, readdir, readFile, realpath, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { Refusal } from "../../errors.ts";
+import { foreignWords } from "../../formats/foreign-words.ts";
 import {
 	type ConfigFile,
 	type ConfigModule,
@@ -8,8 +9,35 @@ import {
 	judgeDbConfigLine,
 	ownValues,
 } from "../../formats/ldap/config-guard.ts";
+import type { Config } from "../config.ts";
 import { readIfThere } from "../files.ts";
 import type { PeerConfig } from "../peer-config.ts";
+import { areaOf, type LdapDatabase, listTree, readDatabases } from "./directory.ts";
+import { markerName } from "./places.ts";
+
+/** A configuration of which it may not be known which server is which: `stop` needs no other server. */
+type GuardConfig = Config & Partial<Pick<PeerConfig, "remoteAddress">>;
+
+/**
+ * All that can be asked of a copy without a program that opens it: plain files, a harmless cn=config, and
+ * nothing beside that and its databases. Returns these.
+ */
+export async function demandHarmlessCopy(
+	config: GuardConfig,
+	copy: string,
+): Promise<LdapDatabase[]> {
+	await demandPlainTree(copy);
+	await demandHarmlessConfig(config, copy);
+	const databases = await readDatabases(copy, config.zimbra.ldap, config.zimbra.home);
+	const known = new Set(["config", "state", markerName, ...databases.map(areaOf)]);
+	for (const name of await readdir(copy)) {
+		if (known.has(name)) continue;
+		throw new Error(
+			`${join(copy, foreignWords(name, 100))} is neither of the configuration nor of a database that it names, so this copy is not used`,
+		);
+	}
+	return databases;
+}
 
 /** Set-uid, set-gid and sticky bits, and the right to write for others than the owner. */
 const badBits = 0o7022;
@@ -18,7 +46,7 @@ const badBits = 0o7022;
  * Throws where a copy holds anything but files and directories that their owner alone can write: rsync
  * takes nothing else over, so this is about an rsync that is not what we think.
  */
-export async function demandPlainTree(root: string): Promise<void> {
+async function demandPlainTree(root: string): Promise<void> {
 	const names = await readdir(root, { recursive: true });
 	for (const name of ["", ...names]) {
 		const path = join(root, name);
@@ -35,10 +63,16 @@ export async function demandPlainTree(root: string): Promise<void> {
 
 /**
  * Throws a {@link Refusal} where the cn=config of a copy would have slapd run or write what this server's
- * own does not. Before it nothing but ourselves may open the copy.
+ * own does not, or holds a file that slapd does not read there: whoever has the LDAP root's password,
+ * which both servers share, could have this server's slapd load that as a module. Before this check
+ * nothing but live-syncd may open the copy.
  */
-export async function demandHarmlessConfig(config: PeerConfig, copy: string): Promise<void> {
+export async function demandHarmlessConfig(config: GuardConfig, copy: string): Promise<void> {
 	const { home, ldap } = config.zimbra;
+	for (const path of (await listTree(join(copy, "config"))).files) {
+		if (path.endsWith(".ldif")) continue;
+		throw refusal(config, `config/${foreignWords(path, 100)} is no .ldif file`);
+	}
 	const own = ownValues(await readConfig(join(ldap, "config")).catch(() => []));
 	const files = await readConfig(join(copy, "config"));
 	const { refused, modules } = judgeConfig(files, { home, ldap }, own);
@@ -46,20 +80,41 @@ export async function demandHarmlessConfig(config: PeerConfig, copy: string): Pr
 	for (const module of modules) await demandModule(config, module);
 	for (const name of await readdir(copy, { recursive: true })) {
 		if (name !== "DB_CONFIG" && !name.endsWith("/DB_CONFIG")) continue;
+		if ((await lstat(join(copy, name))).size > maxDbConfigBytes) {
+			throw refusal(config, `${foreignWords(name, 100)} is not taken over: it has more than 1 MiB`);
+		}
 		for (const line of ((await readIfThere(join(copy, name))) ?? "").split("\n")) {
 			const reason = judgeDbConfigLine(line, { home, ldap });
-			if (reason !== undefined) throw refusal(config, `${name} is not taken over: ${reason}`);
+			if (reason !== undefined)
+				throw refusal(config, `${foreignWords(name, 100)} is not taken over: ${reason}`);
 		}
 	}
 }
 
-/** The files that slapd reads there: it looks at no other names. Source: servers/slapd/back-ldif. */
+/** Zimbra has some dozens of files, 1 or 2 MiB together; slapd would read more, but so would we. */
+const maxFiles = 2000;
+const maxConfigBytes = 16 * 2 ** 20;
+const maxDbConfigBytes = 2 ** 20;
+
+/**
+ * The files that slapd reads there: it looks at no other names. Source: servers/slapd/back-ldif.
+ * Throws where they are more than any cn=config has.
+ */
 async function readConfig(root: string): Promise<ConfigFile[]> {
 	const files: ConfigFile[] = [];
+	let bytes = 0;
 	for (const path of (await readdir(root, { recursive: true })).toSorted()) {
 		if (!path.endsWith(".ldif")) continue;
 		const file = join(root, path);
-		if ((await lstat(file)).isFile()) files.push({ path, text: await readFile(file, "utf8") });
+		const found = await lstat(file);
+		if (!found.isFile()) continue;
+		bytes += found.size;
+		if (bytes > maxConfigBytes || files.length === maxFiles) {
+			throw new Error(
+				`${root} has more than ${maxFiles} files or ${maxConfigBytes / 2 ** 20} MiB, so it is not read`,
+			);
+		}
+		files.push({ path, text: await readFile(file, "utf8") });
 	}
 	return files;
 }
@@ -69,7 +124,7 @@ async function readConfig(root: string): Promise<ConfigFile[]> {
  * a file it may be part of slapd itself, as back_monitor is in Debian; if not, slapcat says so.
  */
 async function demandModule(
-	config: PeerConfig,
+	config: GuardConfig,
 	{ name, directories }: ConfigModule,
 ): Promise<void> {
 	const refuse = (what: string) => refusal(config, `slapd would load the module ${name}: ${what}`);
@@ -93,7 +148,7 @@ async function demandModule(
 
 const whole = (path: string): Promise<string> => realpath(path).catch(() => path);
 
-const refusal = ({ remoteAddress }: PeerConfig, what: string): Refusal =>
+const refusal = ({ remoteAddress = "the live server" }: GuardConfig, what: string): Refusal =>
 	new Refusal(
 		"ldap-config",
 		`the LDAP copy from ${remoteAddress} is not used, its slapd configuration is not safe here: ${what}`,

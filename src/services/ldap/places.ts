@@ -14,6 +14,9 @@ export type LdapPlaces = Readonly<Record<Generation, string>> & {
 	readonly journal: string;
 };
 
+/** Tells in a copy of ours which one it is; in `next` also that the copy is whole, checked and durable. */
+export const markerName = ".live_sync.json";
+
 /** Throws where data/ldap cannot be renamed, a mount point, or would take another file system along. */
 export async function findPlaces(config: Config): Promise<LdapPlaces> {
 	const current = await behindLink(config.zimbra.ldap);

@@ -12,5 +12,5 @@ export async function slapdIsHere({ zimbra }: Config): Promise<boolean | undefin
 	const databases = await readDatabases(zimbra.ldap, zimbra.ldap, zimbra.home).catch(() => []);
 	const environments = environmentsOf(databases).map((place) => join(zimbra.ldap, place));
 	if (environments.length === 0) return undefined;
-	return (await environmentUsers(environments)).some(({ name }) => name.includes("slapd"));
+	return (await environmentUsers(environments)).some(({ serves }) => serves);
 }

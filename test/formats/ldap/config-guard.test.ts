@@ -70,6 +70,36 @@ test("the configuration of slapd as Zimbra ships it is taken over, and its modul
 	]);
 });
 
+test("what old and other installations of Zimbra have is taken over", () => {
+	const more = `olcLogFile: /opt/zimbra/log/slapd.log
+olcPasswordCryptSaltFormat: $6$%.16s
+`;
+	const old = global
+		.replace("/opt/zimbra/data/ldap/state/run/slapd.args", "openldap/var/run/slapd.args")
+		.replace("data/ldap/state/run/slapd.pid", "/opt/zimbra/openldap/var/run/slapd.pid");
+	const audit = `${mdb}olcAuditlogFile: /opt/zimbra/log/openldap-audit.log\n`;
+	const files = {
+		...zimbra,
+		"cn=config.ldif": old + more,
+		"cn=config/olcDatabase={2}mdb.ldif": audit,
+	};
+	assert.equal(judgeConfig(filesOf(files), places, none).refused, undefined);
+});
+
+test("lines of any length are read once", () => {
+	// Read again from each blank, these took minutes.
+	const blanks = " ".repeat(400_000);
+	for (const end of ["\r", "\0", "\u2028\r"]) {
+		const files = [{ path: "cn=config.ldif", text: `dn: cn=config\ncn:${blanks}${end}\n` }];
+		assert.match(
+			judgeConfig(files, places, none).refused ?? "",
+			/slapd does not write such a line/,
+		);
+	}
+	const named = [{ path: "cn=config.ldif", text: `dn: cn=config\ncn:${blanks}a\u2028b\n` }];
+	assert.equal(judgeConfig(named, places, none).refused, undefined);
+});
+
 /** Each is one more line, in that file. */
 const attacks: Readonly<Record<string, readonly [keyof typeof zimbra, string]>> = {
 	"a module of the copied tree": [
@@ -106,6 +136,26 @@ const attacks: Readonly<Record<string, readonly [keyof typeof zimbra, string]>> 
 	"an argument file elsewhere": ["cn=config.ldif", "olcArgsFile: data/ldap/state/run/../../x"],
 	"a log file elsewhere": ["cn=config.ldif", "olcLogFile: /opt/zimbra/.ssh/authorized_keys"],
 	"a log file that is none": ["cn=config.ldif", "olcLogFile: /opt/zimbra/log/mysql.pid"],
+	"the log of mailboxd": ["cn=config.ldif", "olcLogFile: /opt/zimbra/log/mailbox.log"],
+	"an audit in mailboxd's log": [
+		"cn=config/olcDatabase={2}mdb.ldif",
+		"olcAuditlogFile: /opt/zimbra/log/audit.log",
+	],
+	"a pid file of another name": [
+		"cn=config.ldif",
+		"olcPidFile: /opt/zimbra/data/ldap/state/run/slapd.args",
+	],
+	"an argument file of another name": [
+		"cn=config.ldif",
+		"olcArgsFile: /opt/zimbra/data/ldap/state/run/slapd.pid",
+	],
+	"a path that goes up": ["cn=config.ldif", "olcTLSCACertificateFile: conf/ca/../slapd.crt"],
+	"a module path that goes up": [
+		"cn=config/cn=module{0}.ldif",
+		"olcModulePath: /opt/zimbra/common/../common/libexec/openldap",
+	],
+	"a salt that prints memory": ["cn=config.ldif", "olcPasswordCryptSaltFormat: $6$%n%.16s"],
+	"a salt of any length": ["cn=config.ldif", "olcPasswordCryptSaltFormat: %.999s"],
 	"a key elsewhere": ["cn=config.ldif", "olcTLSCertificateKeyFile: /proc/self/environ"],
 	"a plugin": ["cn=config.ldif", "olcPlugin: preoperation /tmp/evil.so init"],
 	"a list of files to read": ["cn=config.ldif", "olcInclude: /tmp/slapd.conf"],

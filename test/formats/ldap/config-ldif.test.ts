@@ -33,6 +33,13 @@ test("databases without data, and other entries, are none", () => {
 	assert.equal(parseDatabase("cn=module{0}.ldif", text), undefined);
 });
 
+test("a directory is read whole, whatever is in its name, and once", () => {
+	for (const name of ["/data/a\u2028b", `${" ".repeat(400_000)}\u2028`]) {
+		const found = parseDatabase("olcDatabase={2}mdb.ldif", `olcDbDirectory:${name}\n`);
+		assert.equal(found?.directory, name.replace(/^ +/, ""));
+	}
+});
+
 test("for the checks the same file names the copy, and nothing else is changed", () => {
 	const changed = withDirectory(text, "/copy/of mdb");
 	assert.equal(parseDatabase("olcDatabase={2}mdb.ldif", changed)?.directory, "/copy/of mdb");

@@ -4,6 +4,7 @@ import { sameData, sameMark } from "../../../src/formats/ldap/mark.ts";
 import {
 	decodeFromLdapSource,
 	decodeSnapshot,
+	type LdapHello,
 	type LdapLook,
 	type SnapshotAnswer,
 } from "../../../src/formats/ldap/wire.ts";
@@ -29,7 +30,20 @@ const answer: SnapshotAnswer = {
 	contents: [{ path: "config/cn=config.ldif", size: 1, sha256: "00" }],
 };
 
+const hello: LdapHello = {
+	kind: "hello",
+	method: "files",
+	reason: "no mdb_copy",
+	directory: "/opt/zimbra/data/ldap",
+	size: 333_000_000,
+	watch: "1.2.boot",
+};
+
 test("what the live side says comes over as it was said", () => {
+	assert.deepEqual(decodeFromLdapSource(JSON.stringify(hello)), hello);
+	const { size: _, ...older } = hello;
+	assert.deepEqual(decodeFromLdapSource(JSON.stringify(older)), { ...hello, size: undefined });
+	assert.throws(() => decodeFromLdapSource(JSON.stringify({ ...hello, size: -1 })));
 	assert.deepEqual(decodeFromLdapSource(JSON.stringify(look)), look);
 	assert.deepEqual(decodeSnapshot(JSON.stringify(answer)), answer);
 });

@@ -1,10 +1,11 @@
 import assert from "node:assert/strict";
-import { mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { checkCopy, type Expected } from "../../../src/loops/ldap/check.ts";
 import { describeContents } from "../../../src/services/ldap/copies.ts";
 import { type ScriptedHost, scriptedHost } from "../../services/zimbra/host.ts";
+import { metaPages, writeDatabase, writeDirectory } from "./small-directory.ts";
 
 const { signal } = new AbortController();
 const place = "mdb/db";
@@ -12,6 +13,16 @@ const place = "mdb/db";
 test("a copy that is whole passes, and its entries are counted", async () => {
 	await using host = await scriptedHost();
 	assert.equal(await check(host, await makeCopy(host)), 2);
+});
+
+test("a copy passes though a live server of version 2.0 names files that are not fetched", async () => {
+	await using host = await scriptedHost();
+	const expected = await makeCopy(host);
+	const [file] = expected.contents ?? [];
+	assert.ok(file !== undefined);
+	const others = ["config/cn=config.ldif.old", "ldap.bak/data.mdb"];
+	const contents = [...(expected.contents ?? []), ...others.map((path) => ({ ...file, path }))];
+	assert.equal(await check(host, { ...expected, contents }), 2);
 });
 
 // Each alone refuses: broken copies have passed any one of the others.
@@ -42,8 +53,33 @@ const faults: Record<string, readonly [(host: ScriptedHost, copy: string) => unk
 		(_, copy) => writeFileSync(join(copy, "config/more.ldif"), ""),
 		/more\.ldif is not in the snapshot/,
 	],
+	"cn=config has a file that slapd does not read there": [
+		(_, copy) => writeFileSync(join(copy, "config/cn=config/evil.so"), ""),
+		/config\/cn=config\/evil\.so is no \.ldif file/,
+	],
+	"anything lies beside the configuration and its databases": [
+		(_, copy) => mkdirSync(join(copy, "redolog")),
+		/redolog is neither of the configuration nor of a database that it names/,
+	],
+	"cn=config has more text than one has": [
+		(_, copy) => truncateSync(join(copy, "config/cn=config.ldif"), 17 * 2 ** 20),
+		/\/config has more than 2000 files or 16 MiB/,
+	],
+	"cn=config has more files than one has": [
+		(_, copy) => {
+			for (let i = 0; i < 2001; i++) writeFileSync(join(copy, `config/cn=${i}.ldif`), "");
+		},
+		/\/config has more than 2000 files or 16 MiB/,
+	],
+	"a DB_CONFIG is longer than one is": [
+		(_, copy) => {
+			writeFileSync(join(copy, place, "DB_CONFIG"), "");
+			truncateSync(join(copy, place, "DB_CONFIG"), 2 ** 21);
+		},
+		/mdb\/db\/DB_CONFIG is not taken over: it has more than 1 MiB/,
+	],
 	"cn=config without the database": [
-		(_, copy) => database(copy, "other/db"),
+		(_, copy) => writeDatabase(copy, "mdb/other"),
 		/cn=config does not name mdb\/db/,
 	],
 };
@@ -69,10 +105,7 @@ function check(host: ScriptedHost, expected: Expected): Promise<number | undefin
 /** A copy, tools that find it whole, and what the live server says about it. */
 async function makeCopy(host: ScriptedHost): Promise<Expected> {
 	const copy = copyOf(host);
-	for (const each of [place, "config/cn=config"]) mkdirSync(join(copy, each), { recursive: true });
-	writeFileSync(join(copy, place, "data.mdb"), metaPages(7));
-	writeFileSync(join(copy, "config/cn=config.ldif"), "dn: cn=config\n");
-	database(copy, place);
+	writeDirectory(copy, place, 7);
 	await host.script("mdb_dump", "exit 0");
 	await host.script("slapcat", 'printf "dn: a\\n\\ndn: b\\n"');
 	return {
@@ -80,25 +113,4 @@ async function makeCopy(host: ScriptedHost): Promise<Expected> {
 		entries: { [place]: 2 },
 		contents: await describeContents(copy),
 	};
-}
-
-function database(copy: string, below: string): void {
-	const file = join(copy, "config/cn=config/olcDatabase={2}mdb.ldif");
-	writeFileSync(
-		file,
-		`dn: olcDatabase={2}mdb\nolcDatabase: {2}mdb\nolcDbDirectory: data/ldap/${below}\n`,
-	);
-}
-
-/** The head of an LMDB file: see formats/lmdb/meta.ts. */
-function metaPages(transactionId: number): Buffer {
-	const pages = Buffer.alloc(2 * 4096);
-	for (const at of [0, 4096]) {
-		pages.writeUInt16LE(8, at + 10);
-		pages.writeUInt32LE(0xbeef_c0de, at + 16);
-		pages.writeUInt32LE(1, at + 20);
-		pages.writeUInt32LE(4096, at + 40);
-		pages.writeBigUInt64LE(BigInt(transactionId), at + 144);
-	}
-	return pages;
 }

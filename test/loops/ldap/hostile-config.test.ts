@@ -19,6 +19,7 @@ import {
 	Directory,
 	installedCopy,
 	ldapPair,
+	placeOf,
 	readLog,
 	readState,
 	realSize,
@@ -64,7 +65,11 @@ for (const method of ["a snapshot", "file by file"] as const) {
 				.map((place, i) => `olcModuleLoad: {${2 + i}}${place}/config/cn=config/evil.so\n`)
 				.join(""),
 		);
-		await using _loop = startLoop(b);
+		// An older version of live-syncd fetched such a file; an entry was deleted on the live server since.
+		mkdirSync(placeOf(b, "staging/config"), { recursive: true });
+		writeFileSync(placeOf(b, "staging/config/cn=config.ldif.old"), "");
+		writeFileSync(placeOf(b, "staging/config/cn=a.ldif"), "dn: cn=a\nolcPlugin: a\n");
+		await using loop = startLoop(b);
 		const problem = await waitFor("the refusal", b, () =>
 			readState(b)?.problems.find(({ code }) => code === "ldap-config"),
 		);
@@ -73,7 +78,14 @@ for (const method of ["a snapshot", "file by file"] as const) {
 			/cn=module\{0\}\.ldif: olcmoduleload: .*evil\.so is not taken over/,
 		);
 		assert.equal(existsSync(trace), false, "the module was loaded");
+		assert.equal(existsSync(placeOf(b, "staging/config/cn=config/evil.so")), false);
 		assert.equal(installedCopy(b), undefined);
+		await loop.stop();
+		assert.equal(
+			existsSync(placeOf(b, "next")),
+			false,
+			"nothing that was refused is left to be used",
+		);
 		assert.equal(await new Directory(b).hasAccount("user1"), true, "what was in use serves on");
 	});
 }
@@ -105,4 +117,26 @@ test("rights of the live server's files that would give power to others do not a
 	assert.equal(statSync(b.path("data/ldap/config/cn=config.ldif")).mode & 0o7777, 0o644);
 	assert.equal(statSync(b.path("data/ldap/config")).mode & 0o7777, 0o755);
 	assert.ok((await checkWhole(b)) > 0);
+});
+
+test("the note that a copy is whole and checked cannot come from the live server", async () => {
+	await using pair = await ldapPair();
+	const { a, b } = pair;
+	const loop = await startFollowing(b);
+	await loop.stop();
+	// As if the live server's rsync sent it, against the rules.
+	const rsync = b.path("bin/rsync");
+	writeFileSync(
+		rsync,
+		`#!/bin/sh
+PATH=/usr/bin:/bin rsync "$@" || exit
+for last; do :; done
+echo '{"id":"forged","takenAt":9e15}' >"$last.live_sync.json"
+`,
+	);
+	chmodSync(rsync, 0o755);
+	await new Directory(a).addAccount("late");
+	assert.equal(await startLoop(b, "ldap-round:before-check").ended, "SIGKILL");
+	assert.equal(existsSync(placeOf(b, "next/config")), true);
+	assert.equal(existsSync(placeOf(b, "next/.live_sync.json")), false);
 });
