@@ -79,7 +79,7 @@ test("the record of the role is damaged: status says so, and stop replays all th
 	assert.match(said, /role\.json is damaged.*goes on/);
 	assert.match(said, /^done$/m);
 	assert.equal(readFileSync(record, "utf8"), "{");
-	await assertExecutedOnce(pair);
+	assertExecutedOnce(pair);
 
 	// What cannot be listed is not "none".
 	const failed = b.path("live_sync/status/failed");
