@@ -76,7 +76,11 @@ test("the logs of a server under load, replayed at once: what was committed, arc
 		files.map(({ kind }) => kind),
 		["archive", "archive", "archive", "archive", "slice"],
 	);
-	assert.deepEqual(remarks, []);
+	// Three of the aborts take back a delivery by a link, which may be there all the same.
+	assert.deepEqual(
+		remarks.map(({ kind }) => kind),
+		["aborted link", "aborted link", "aborted link"],
+	);
 });
 
 test("replayed in two runs, cut at any record: each committed operation once, no link lost", async () => {
