@@ -300,7 +300,7 @@ export class Host {
 
 	#writeEnvironment(): void {
 		const own = Object.entries(this.environment).filter(([name]) =>
-			/^(LIVE_SYNC_|PAIR_)/.test(name),
+			/^(LIVE_SYNC_|PAIR_|NODE_COMPILE_CACHE$)/.test(name),
 		);
 		const lines = own.map(([name, value]) => `export ${name}='${value}'\n`);
 		writeFileSync(join(this.directory, "host.env"), lines.join(""));
