@@ -85,7 +85,8 @@ async function served(live: Host, request: string): Promise<number> {
 test("the unchanged bash live_syncd of 2011 follows a server that has our sync-commands", {
 	skip,
 }, async () => {
-	await using pair = await createPair();
+	// Its rsync would write all the holes of a database of 80 GiB.
+	await using pair = await createPair({ ldap: false });
 	const { a: live, b: mirror } = pair;
 	const original = await installOriginal(page ?? "", pair);
 	const everybody = [1, 2, 3].map((i) => `user${i}@example.net`);

@@ -51,7 +51,7 @@ test("start refuses where LDAP cannot be followed, names what is missing, and st
 	}
 	const away = `${a.path("data/ldap/config")}.away`;
 	renameSync(a.path("data/ldap/config"), away);
-	assert.match(await refused(b, "ldap-path"), /ldap_changes .*config cannot be read/);
+	assert.match(await refused(b, "ldap-path"), /ldap_changes.*config cannot be read/);
 	renameSync(away, a.path("data/ldap/config"));
 	const localconfig = b.path("conf/localconfig.xml");
 	const right = readFileSync(localconfig, "utf8");
