@@ -5,6 +5,7 @@ import { chmod, mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import { realSize } from "../loops/ldap/support.ts";
 import type { Host } from "../pair/host.ts";
 import { createPair, type Pair } from "../pair/pair.ts";
 import { type Finished, runToEnd } from "../pair/run.ts";
@@ -86,8 +87,9 @@ test("the unchanged bash live_syncd of 2011 follows a server that has our sync-c
 	skip,
 }, async () => {
 	// Its rsync would write all the holes of a database of 80 GiB.
-	await using pair = await createPair({ ldap: false });
+	await using pair = await createPair({ ldap: { writemap: false } });
 	const { a: live, b: mirror } = pair;
+	await realSize(live);
 	const original = await installOriginal(page ?? "", pair);
 	const everybody = [1, 2, 3].map((i) => `user${i}@example.net`);
 	const deliver = async () => {

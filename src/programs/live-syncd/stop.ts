@@ -195,7 +195,9 @@ async function endLoops(config: Config, log: Logger): Promise<void> {
 	});
 	await repairLdap(config, log);
 	// LDAP of a server on which Zimbra ran has changes of its own.
-	if (isFollowing(await roleHere(config)) && (await whetherZimbraRan(config)) === "not") {
+	const role = await roleHere(config);
+	const mayFollow = isFollowing(role) || role.since === 0;
+	if (mayFollow && (await whetherZimbraRan(config)) === "not") {
 		await useWaitingCopy(config, log);
 	}
 }
