@@ -289,5 +289,5 @@ for (const [what, leave] of [
 /** How many snapshots were asked of a live server. */
 function snapshotsOf(host: Host): number {
 	const log = readFileSync(host.path("live_sync/log/sync_commands.log"), "utf8");
-	return log.match(/request=ldap_snapshot/g)?.length ?? 0;
+	return log.match(/request="?ldap_snapshot/g)?.length ?? 0;
 }
