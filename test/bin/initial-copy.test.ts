@@ -184,7 +184,10 @@ test("a copy during which Zimbra was started on the live server, and stopped aga
 	servers.whileCopying(`printf x >>'${servers.live}/redolog/redo.log'`);
 	const { code, stderr } = await servers.copy();
 	assert.equal(code, 75, stderr);
-	assert.match(stderr, /was started on 192\.0\.2\.1 meanwhile.*repeat it with Zimbra stopped there/);
+	assert.match(
+		stderr,
+		/was started on 192\.0\.2\.1 meanwhile.*repeat it with Zimbra stopped there/,
+	);
 });
 
 for (const [what, words] of [

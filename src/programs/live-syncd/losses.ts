@@ -1,0 +1,49 @@
+import { describe } from "../../errors.ts";
+import { judgeLiveEnd } from "../../formats/live-end.ts";
+import type { Position } from "../../formats/redolog/position.ts";
+import type { Role } from "../../formats/role.ts";
+import type { RedoState } from "../../formats/state.ts";
+import { listKept } from "../../loops/redo/replayer/kept-operations.ts";
+import type { Config } from "../../services/config.ts";
+import type { KeptLot } from "../../services/kept-lots.ts";
+import { readPublished } from "../../services/publish.ts";
+import { findLog } from "../../services/redolog/open-log.ts";
+import { readProvenance } from "../../services/redolog/provenance.ts";
+
+/** What is missing in the message store, as far as this machine can know. */
+export async function lossesOf(config: Config, role: Role): Promise<string[]> {
+	const { base, settings } = config;
+	const losses: string[] = [];
+	const kept = await listKept(config).catch((error: unknown): KeptLot[] => {
+		losses.push(`whether operations failed or were set aside is not known: ${describe(error)}`);
+		return [];
+	});
+	const count = kept.reduce((sum, lot) => sum + (lot.kind === "at risk" ? 0 : lot.count), 0);
+	const atRisk = kept.reduce((sum, lot) => sum + (lot.kind === "at risk" ? lot.count : 0), 0);
+	if (count + atRisk > 0) {
+		losses.push(
+			`${count} operations failed or were set aside, and of ${atRisk} nobody knows whether they were executed: see ${base.failed} and docs/runbooks.md, replay has stopped`,
+		);
+	}
+	const { text, loss } = judgeLiveEnd({
+		...(await endHere(config)),
+		state: await readPublished<RedoState>(base.stateRedo, 1),
+		since: role.since,
+		heartbeatMs: settings.heartbeat_interval,
+	});
+	if (loss) losses.push(text);
+	else process.stdout.write(`${text}\n`);
+	return losses;
+}
+
+/** Where the bytes end that are here, whatever was published of them. */
+async function endHere(config: Config): Promise<{ here: Position | undefined; closed: boolean }> {
+	const { zimbra } = config;
+	const record = await readProvenance(zimbra.mirrorMarker);
+	if (record === undefined) return { here: undefined, closed: false };
+	const { sequence, createTime } = record.identity;
+	const log = await findLog(zimbra, sequence, createTime);
+	await log?.file.close();
+	const closed = !record.receiving && log !== undefined && log.path !== zimbra.currentLog;
+	return { here: { sequence, offset: record.upTo }, closed };
+}
