@@ -60,7 +60,7 @@ export function judgePeer(local: LocalFacts, peer: Hello): Refusal[] {
 		found.push(
 			new Refusal(
 				"both-mirrors",
-				`${local.peer} runs live-syncd itself (${peer.liveSyncd}): this can not run on both servers`,
+				`${local.peer} runs live-syncd itself (${peer.liveSyncd}): live-syncd runs on one of the two servers only`,
 				`decide which server is to be live; on the live one: live-syncd stop`,
 			),
 		);

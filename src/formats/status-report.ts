@@ -159,10 +159,10 @@ function roleProblems({ server }: StatusFacts): string[] {
 	return problemLines("server", {
 		code: "trouble",
 		message:
-			"status/role.json below the base directory is damaged: start is refused, here and there",
+			"status/role.json below the base directory is damaged: start is refused here, and a live server serves no mirror any more",
 		hint: "put back a copy of it; on a server that was never promoted, move it to another place",
 		since: Date.now(),
-		critical: false,
+		critical: true,
 	});
 }
 

@@ -117,6 +117,13 @@ function refuseUntrusted(path: string, { mode, uid }: Stats, own: string): void 
 		);
 	}
 	if (uid === 0 || uid === process.getuid?.()) return;
+	if (process.getuid?.() === 0) {
+		throw new Refusal(
+			"wrong-user",
+			`${path} belongs to the user with the number ${uid}, as whom live-syncd must run, not as ${own}`,
+			"su - zimbra, or whoever that user is, then the same command",
+		);
+	}
 	throw new Refusal(
 		"bad-config",
 		`${path} belongs to the user with the number ${uid}, who can change it, and ${why} as ${own}`,

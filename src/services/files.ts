@@ -109,10 +109,12 @@ export async function keepDurably(from: string, to: string): Promise<void> {
 }
 
 async function copyDurably(from: string, to: string): Promise<void> {
-	await promises.copyFile(from, to);
-	await using copy = await promises.open(to, "r");
+	if (await isThere(to)) return;
+	const part = `${to}.part`;
+	await promises.copyFile(from, part);
+	await using copy = await promises.open(part, "r");
 	await copy.sync();
-	await syncDirectory(dirname(to));
+	await renameDurably(part, to);
 }
 
 /** A rename or a new file is durable only when its directory is: fsync(2). */

@@ -9,7 +9,7 @@ import { readIfThere } from "./files.ts";
 export type KeptLot = KeptCount & { readonly run: string };
 
 /**
- * What the lots in status/failed are about; a directory without a whole summary is none. Throws where they
+ * What the lots in status/failed are about; a directory without a summary is none yet. Throws where they
  * cannot be read: that is not "none".
  */
 export async function readKeptLots(directory: string): Promise<KeptLot[]> {
@@ -18,14 +18,17 @@ export async function readKeptLots(directory: string): Promise<KeptLot[]> {
 		throw error;
 	});
 	const lots = names.map(async (name): Promise<KeptLot[]> => {
-		const text = await readIfThere(join(directory, name, "summary.json"));
-		const summary = parseJson(text ?? "");
-		if (!isRecord(summary) || summary.version !== 1) return [];
-		const { kind, count, at, run } = summary;
-		if (typeof run !== "string") return [];
-		return typeof kind === "string" && isCount(count) && isCount(at)
-			? [{ kind, count, at, run }]
-			: [];
+		const path = join(directory, name, "summary.json");
+		const text = await readIfThere(path);
+		if (text === undefined) return [];
+		const summary = parseJson(text);
+		if (isRecord(summary) && summary.version === 1) {
+			const { kind, count, at, run } = summary;
+			if (typeof kind === "string" && isCount(count) && isCount(at) && typeof run === "string") {
+				return [{ kind, count, at, run }];
+			}
+		}
+		throw new Error(`${path} is damaged: operations.tsv beside it tells what was kept`);
 	});
 	return (await Promise.all(lots)).flat();
 }

@@ -1,5 +1,13 @@
 import assert from "node:assert/strict";
-import { readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+	readdirSync,
+	readFileSync,
+	renameSync,
+	rmSync,
+	statSync,
+	truncateSync,
+	writeFileSync,
+} from "node:fs";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { createPair } from "../pair/pair.ts";
@@ -74,7 +82,7 @@ test("the record of the role is damaged: status says so, and stop replays all th
 	writeFileSync(record, "{");
 	const told = await liveSyncd(b, "status", 3);
 	assert.match(told, /^server {4}unknown: the record of its role is damaged$/m);
-	assert.match(told, /^warning server, .*role\.json/m);
+	assert.match(told, /^CRITICAL server, .*role\.json/m);
 	const said = await liveSyncd(b, "stop");
 	assert.match(said, /role\.json is damaged.*goes on/);
 	assert.match(said, /^done$/m);
@@ -87,6 +95,24 @@ test("the record of the role is damaged: status says so, and stop replays all th
 	writeFileSync(failed, "");
 	assert.match(await liveSyncd(b, "status", 3), /^warning redo, .*failed here is not known: /m);
 	assert.match(await liveSyncd(b, "stop", 1), /failed/);
+});
+
+test("what was received and is on the disk no more is a loss: stop names the file", async () => {
+	await using pair = await createPair({
+		...quickly,
+		settings: { ...quick, replay_interval: "1h" },
+	});
+	const { a, b } = pair;
+	await liveSyncd(b, "start");
+	await deliver(pair, 4);
+	await caughtUp(pair);
+	await a.crash();
+	killLoop(b, "redo");
+	killLoop(b, "ldap");
+	const log = b.path("redolog/redo.log");
+	truncateSync(log, statSync(log).size - 300);
+	const said = await liveSyncd(b, "stop", 5);
+	assert.match(said, /redo\.log has \d+ bytes, \d+ were received: .* is not in the message store/);
 });
 
 test("while stop waits for a replay run it says so, and status does not call that a hang", async () => {

@@ -118,6 +118,11 @@ export async function caughtUp({ a, b }: Pair, redologOfB?: string): Promise<voi
 	await until("the mirror has the live server's redo logs", same).catch((error: unknown) => {
 		throw new Error(`${String(error)}: ${difference}${tail(b)}`);
 	});
+	// It publishes once a second; a stop that finds nothing heard does not know what is missing.
+	await until(
+		"the mirror has said that it hears the live server",
+		async () => loops(b, "redo").length === 0 || (await redoState(b))?.live !== undefined,
+	);
 }
 
 /** The mirror's store is brought to the end of the live log by the running loops. */

@@ -115,6 +115,8 @@ test("Zimbra started without stop takes mail: other mailboxes are replayed, thos
 		readFileSync(b.path("live_sync/status/failed", lot, line.split("\t")[0] ?? ""), "utf8"),
 	);
 	assert.ok(texts.includes("Subject: both\n") && texts.includes("Subject: alone\n"));
+	assert.match(await liveSyncd(b, "stop", 5), /status\/failed/, "it says so until it is accepted");
+	assertOnceOrExported(pair);
 	assert.match(await liveSyncd(b, "stop --accept-loss"), /^done$/m);
 	await b.startZimbra();
 	const dump = [...(await b.dumpStore()).values()];

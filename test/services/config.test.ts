@@ -72,7 +72,7 @@ test("a file of another user, or in another user's directory, is refused", async
 	const file = configFile(t, 'server1="192.0.2.1"\nserver2="192.0.2.2"\n');
 	for (const path of [file, dirname(file)]) {
 		chownSync(path, 4242, 0);
-		await assert.rejects(loadConfig(file), refusal("bad-config", /user with the number 4242/));
+		await assert.rejects(loadConfig(file), refusal("wrong-user", /user with the number 4242/));
 		chownSync(path, 0, 0);
 	}
 });

@@ -174,9 +174,10 @@ export function findCut(question: CutQuestion): Position | undefined {
 		if (own) return { sequence, offset: record.offset };
 		if (record.kind !== "change") ended.add(id);
 	}
-	// It was cut, and nothing was written behind it.
-	const { offset } = walk.end ?? { offset: upTo };
-	return offset < upTo && log.length <= upTo ? { sequence, offset } : undefined;
+	// It was cut, and nothing was written behind it. Bytes that cannot be read are damage, and no cut.
+	const { end } = walk;
+	const isCut = end?.kind === "clean" || end?.kind === "torn";
+	return isCut && log.length < upTo ? { sequence, offset: end.offset } : undefined;
 }
 
 /** More than the clocks of the two servers may differ by, in the usual case. */

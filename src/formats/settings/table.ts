@@ -142,7 +142,7 @@ export const settingsTable = {
 		type: "duration",
 		range: [0.2, 3600],
 		default: "5s",
-		help: "Longest pause between two attempts to connect; the first is one second or this, whichever is less. A server that does not answer at all is tried each second, one that does not let the mirror in at least each 30 s.",
+		help: "Longest pause between two attempts to connect; the first is one second or this, whichever is less. A server that does not answer at all is tried every second. One that does not let the mirror in is tried every 30 s, or every `reconnect_max` where that is longer.",
 	},
 	lag_max: {
 		type: "duration",

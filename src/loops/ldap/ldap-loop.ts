@@ -109,7 +109,9 @@ async function follow(loop: Loop): Promise<void> {
 			await repairSwap(config, log, signal);
 			await stillMirror(config);
 			// A power loss leaves them on a live server, which this one may have been.
-			await clearSnapshots(config.base);
+			await clearSnapshots(config.base).catch((error: unknown) => {
+				log.warn({ reason: describe(error) }, "snapshots of an earlier life are in the way");
+			});
 			await useWaiting(config, log, signal);
 			if (service.inDoubt) await startLdap(loop);
 			try {

@@ -94,7 +94,8 @@ export async function openWatch(
 		const found = findAnswer(line, "ldap_changes");
 		noise = `${noise}${found?.noise ?? line}\n`;
 		if (found !== undefined) take(decodeFromLdapSource(found.answer));
-		else if (noise.length > mostNoise) throw new Error("it does not come to its first word");
+		else if (noise.length > mostNoise)
+			throw new Error("its shell printed more than 64 KiB before the first answer");
 	};
 	const never = (error: unknown) =>
 		end(new Error(`${config.remoteAddress} sent what ldap_changes never says`, { cause: error }));

@@ -9,7 +9,7 @@ import { noisyShell } from "../../formats/protocol/answers.ts";
 import { parseHello } from "../../formats/protocol/hello.ts";
 import type { LdapSnapshot } from "../../formats/state.ts";
 import { failPoint } from "../../services/fail-point.ts";
-import { writeDurably } from "../../services/files.ts";
+import { syncDirectory, writeDurably } from "../../services/files.ts";
 import { demandHarmlessConfig } from "../../services/ldap/copied-tree.ts";
 import { checkRoom, roomForCopy, syncTree } from "../../services/ldap/copies.ts";
 import {
@@ -59,7 +59,8 @@ type Fetched = {
 
 /**
  * Fetches a copy of the live directory into `next` and checks it. What this server's slapd serves from
- * is not touched, so `start` may call it too, as long as no LDAP loop works.
+ * is not touched, so `start` may call it too, as long as no LDAP loop works. A copy that waits in `next` makes
+ * way: it is put in use first.
  */
 export async function prepareCopy(
 	parts: CopyParts,
@@ -83,6 +84,7 @@ export async function prepareCopy(
 		const entries = await checkCopy(options, expected);
 		const copy: LdapSnapshot = { ...snapshot, entries };
 		await syncTree(places.next);
+		await syncDirectory(dirname(places.next));
 		// Last: a copy that has it is whole, checked and durable, whatever ends this process or this server.
 		await writeDurably(join(places.next, markerName), `${JSON.stringify(copy)}\n`);
 		return { copy, places, transfer };
@@ -98,10 +100,7 @@ async function fetchCopy(parts: CopyParts, run: Run, places: LdapPlaces): Promis
 	if (parts.watch.hello.method === "files") return await fetchFiles(parts, run, places);
 	const { config, signal } = parts;
 	const answer = await askForSnapshot(parts);
-	// cn=config and schema of another release are not for this server's slapd and mailboxd.
-	const { zimbra } = answer;
-	const otherVersion = judgeVersions(config.remoteAddress, zimbra, await zimbraVersion(config));
-	if (otherVersion !== undefined) throw otherVersion;
+	await demandSameVersion(config, answer.zimbra);
 	const size = answer.contents.reduce((sum, file) => sum + file.size, 0);
 	await demandRoom(config, places, size);
 	const transfer = await pull({
@@ -114,6 +113,12 @@ async function fetchCopy(parts: CopyParts, run: Run, places: LdapPlaces): Promis
 		method: { kind: "snapshot", blockSize: await bestBlockSize(answer, size, places) },
 	});
 	return { transfer, snapshot: snapshotOf(answer), expected: answer };
+}
+
+/** cn=config and schema of another release are not for this server's slapd and mailboxd. */
+async function demandSameVersion(config: PeerConfig, zimbra: string | undefined): Promise<void> {
+	const other = judgeVersions(config.remoteAddress, zimbra, await zimbraVersion(config));
+	if (other !== undefined) throw other;
 }
 
 /** On a connection of its own: with `MaxSessions 1` sshd refuses a second command on that of the watch. */
@@ -194,12 +199,9 @@ const partsOf = (environments: readonly string[], areas: readonly string[] = [])
 /** The 2011 way: copies the files until nothing has changed meanwhile, but not for ever. */
 async function fetchFiles(parts: CopyParts, run: Run, places: LdapPlaces): Promise<Fetched> {
 	const { config, log, watch, signal } = parts;
-	// cn=config and schema of another release are not for this server's slapd and mailboxd.
 	const { connect_timeout, command_timeout } = config.settings;
 	const { stdout } = await ask(config, "hello", signal, connect_timeout + command_timeout);
-	const zimbra = parseHello(stdout)?.zimbra;
-	const otherVersion = judgeVersions(config.remoteAddress, zimbra, await zimbraVersion(config));
-	if (otherVersion !== undefined) throw otherVersion;
+	await demandSameVersion(config, parseHello(stdout)?.zimbra);
 	await demandRoom(config, places, watch.hello.size ?? 0);
 	let transfer: Transfer = { bytesReceived: 0, bytesSent: 0 };
 	for (let attempt = 1; attempt <= maxPulls; attempt++) {

@@ -2,6 +2,7 @@ import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { LdapSnapshot } from "../../formats/state.ts";
 import type { Config } from "../../services/config.ts";
+import { syncDirectory } from "../../services/files.ts";
 import { demandHarmlessCopy } from "../../services/ldap/copied-tree.ts";
 import {
 	digestFiles,
@@ -39,7 +40,10 @@ export async function runRound(parts: RoundParts, onWhole: () => void): Promise<
 	onWhole();
 	const waitedMs = await putInUse({ ...parts, places, copy }).catch(async (error: unknown) => {
 		// Only what was interrupted is taken up again, by useWaiting.
-		if (!parts.untilUsed.aborted) await rm(join(places.next, markerName), { force: true });
+		if (!parts.untilUsed.aborted) {
+			await rm(join(places.next, markerName), { force: true });
+			await syncDirectory(places.next);
+		}
 		throw error;
 	});
 	const tookMs = Math.round(performance.now() - began);

@@ -12,6 +12,8 @@ export type Exported = {
 	/** operations of the lot, the exported messages among them */
 	readonly operations: number;
 	readonly messages: number;
+	/** messages that could not be read, or more where not all of the lot can be */
+	readonly unread: number;
 };
 
 /** CreateMessage, SaveDraft, CreateChat, SaveChat */
@@ -32,13 +34,18 @@ export async function exportMessages(directory: string, operations: number): Pro
 		const body = record.body ?? blobs.get(record.linkPath ?? "");
 		return body && plain(await readAt(log, body.offset, body.length));
 	};
-	for (const record of new LogWalk(source)) {
+	let unread = 0;
+	const walk = new LogWalk(source);
+	for (const record of walk) {
 		if (record.blobPath !== undefined && record.body !== undefined) {
 			blobs.set(record.blobPath, record.body);
 		}
 		if (record.kind !== "change" || !messages.has(record.opcode)) continue;
 		const content = await contentOf(record);
-		if (content === undefined) continue;
+		if (content === undefined) {
+			unread++;
+			continue;
+		}
 		const { recipient, folder, id, received } = readFields(source, record);
 		const name = `${lines.length}-mailbox${record.mailboxId}-item${Number(id)}.eml`;
 		await writeDurably(join(into, name), content);
@@ -49,7 +56,9 @@ export async function exportMessages(directory: string, operations: number): Pro
 		);
 	}
 	await writeDurably(join(directory, "messages.tsv"), lines.join(""));
-	return { directory, operations, messages: lines.length - 1 };
+	// What stands behind is in redo.log only.
+	if (walk.end?.kind !== "clean") unread++;
+	return { directory, operations, messages: lines.length - 1, unread };
 }
 
 /** A volume that compresses its files has them so in the log too. */

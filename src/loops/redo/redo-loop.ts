@@ -10,6 +10,7 @@ import { keepTrying } from "../keep-trying.ts";
 import { longestPause } from "../reconnect.ts";
 import { regularly } from "../regularly.ts";
 import { type OpenStream, openStream } from "./receiver/live-stream.ts";
+import { foreignLog } from "./receiver/local-log.ts";
 import { type ReceiveOptions, receiveOnce } from "./receiver/receive.ts";
 import type { ReceiverEvents } from "./receiver/receiver.ts";
 import { RedoStatus } from "./redo-status.ts";
@@ -26,9 +27,6 @@ import { mustWithdraw } from "./withdrawals.ts";
 
 const publishMs = 1000;
 const lookForStopMs = 250;
-
-/** Refusals that tell of a mailboxd which has been started here. */
-const startedHere = new Set(["log-altered", "mailboxd-up"]);
 
 /**
  * The redo loop of the mirror: receives the redo log as it is written and replays it, until the
@@ -146,8 +144,13 @@ async function keepUnreplayed(
 	status: RedoStatus,
 	log: Logger,
 ): Promise<void> {
-	if (!(error instanceof Refusal) || !startedHere.has(error.code)) return;
+	if (!(error instanceof Refusal)) return;
 	try {
+		// A log that a disk has damaged is altered, too.
+		const started =
+			error.code === "mailboxd-up" ||
+			(error.code === "log-altered" && (await foreignLog(config)) !== undefined);
+		if (!started) return;
 		const found = await findUnreplayed(config);
 		const what = found && describeUnreplayed(found);
 		if (what !== undefined) status.problems.report("unreplayed", notReplayed(config, what));

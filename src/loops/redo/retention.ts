@@ -41,8 +41,6 @@ export async function keepRetention(
 		try {
 			await removeReplayedArchives(config, log);
 			kept = await purgeLive(config, status, log, signal);
-			const { command_timeout } = config.settings;
-			await tellMove(config, (request) => ask(config, request, signal, command_timeout), log);
 			pauseMs = betweenMs;
 		} catch (error) {
 			if (signal.aborted) return;
@@ -51,7 +49,15 @@ export async function keepRetention(
 			pauseMs = afterFailureMs;
 			const message = `old archives were not removed: ${describe(error)}`;
 			status.problems.note("retention", { code: "trouble", message, critical: false });
+			continue;
 		}
+		const { command_timeout } = config.settings;
+		await tellMove(config, (request) => ask(config, request, signal, command_timeout), log).catch(
+			(error: unknown) => {
+				if (!signal.aborted)
+					log.warn({ reason: describe(error) }, "the change of address was not told");
+			},
+		);
 	}
 }
 

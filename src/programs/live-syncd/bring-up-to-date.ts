@@ -30,11 +30,15 @@ import { publish, readPublished } from "../../services/publish.ts";
 import { dropSavedLogs } from "../../services/redolog/saved-logs.ts";
 import { writeRole } from "../../services/role.ts";
 import { makeRun } from "../../services/run.ts";
-import { lossesOf } from "./losses.ts";
+import { lossesOf, unreplayedRest } from "./losses.ts";
 import { roleHere, whetherZimbraRan } from "./own-role.ts";
 
 /** Everything that was received comes into the message store. Gives what is missing there all the same. */
-export async function bringUpToDate(config: Config, log: Logger): Promise<string[]> {
+export async function bringUpToDate(
+	config: Config,
+	log: Logger,
+	acceptLoss: boolean,
+): Promise<string[]> {
 	await refuseBehindOtherBase(config);
 	const role = await roleHere(config, (problem) => {
 		process.stderr.write(
@@ -60,7 +64,8 @@ export async function bringUpToDate(config: Config, log: Logger): Promise<string
 	}
 	if (ran === "not") {
 		if (received) await replayRest(config, log);
-		const losses = await lossesOf(config, role);
+		const rest = received ? await unreplayedRest(config) : [];
+		const losses = [...rest, ...(await lossesOf(config, role))];
 		await release(config);
 		await waitForLookback(config);
 		return losses;
@@ -68,9 +73,10 @@ export async function bringUpToDate(config: Config, log: Logger): Promise<string
 	const exported: string[] = [];
 	if (received && ran === "runs") await refuseWhereMailIsLeft(config, log);
 	if (received && ran === "ran") exported.push(...(await replayBehindZimbra(config, log)));
-	const losses = await lossesOf(config, role);
-	await endRole(config);
-	return [...exported, ...losses];
+	const losses = [...exported, ...(await lossesOf(config, role))];
+	// Till somebody has accepted them, each stop tells them.
+	if (losses.length === 0 || acceptLoss) await endRole(config);
+	return losses;
 }
 
 /**
@@ -163,8 +169,13 @@ async function replayBehindZimbra(config: Config, log: Logger): Promise<string[]
 	return exported === undefined ? [] : [describeExported(exported)];
 }
 
-const describeExported = ({ operations, messages, directory }: Exported): string =>
-	`${operations} operations are of mailboxes in which Zimbra has worked here since it was started, so they were not replayed: the ${messages} messages among them were exported to ${directory}/messages, messages.tsv there tells whose they are`;
+function describeExported({ operations, messages, unread, directory }: Exported): string {
+	const left =
+		unread === 0
+			? ""
+			: `; ${unread} or more could not be exported and are in ${directory}/redo.log only`;
+	return `${operations} operations are of mailboxes in which Zimbra has worked here since it was started, so they were not replayed: ${messages} messages among them were exported to ${directory}/messages, messages.tsv there tells whose they are${left}`;
+}
 
 /** All that was received is in the store. What comes into the redo log from now on is this server's own. */
 async function release(config: Config): Promise<void> {

@@ -9,9 +9,10 @@ import { readProc } from "../../services/proc.ts";
 import { identify, isAlive, type ProcessIdentity, sendSignal } from "../../services/processes.ts";
 import { ownCommand } from "../../services/self.ts";
 import { unitExitCode } from "./exit-code.ts";
+import { Interrupted } from "./interruption.ts";
 import { loopCommand, loopNames, pidFileOf, terminalOption } from "./loop.ts";
 import { Patience } from "./patience.ts";
-import { becomeMirror, Interrupted } from "./start.ts";
+import { becomeMirror } from "./start.ts";
 import { tell } from "./tell.ts";
 
 const endings = ["SIGTERM", "SIGINT", "SIGHUP"] as const;

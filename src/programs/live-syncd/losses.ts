@@ -1,12 +1,16 @@
 import { describe } from "../../errors.ts";
 import { judgeLiveEnd } from "../../formats/live-end.ts";
+import { headerSize } from "../../formats/redolog/header.ts";
 import type { Position } from "../../formats/redolog/position.ts";
+import { LogWalk } from "../../formats/redolog/walker.ts";
 import type { Role } from "../../formats/role.ts";
 import type { RedoState } from "../../formats/state.ts";
 import { listKept } from "../../loops/redo/replayer/kept-operations.ts";
+import { readReplayed } from "../../loops/redo/replayer/position.ts";
 import type { Config } from "../../services/config.ts";
 import type { KeptLot } from "../../services/kept-lots.ts";
 import { readPublished } from "../../services/publish.ts";
+import { fileSource } from "../../services/redolog/log-files.ts";
 import { findLog } from "../../services/redolog/open-log.ts";
 import { readProvenance } from "../../services/redolog/provenance.ts";
 
@@ -46,4 +50,37 @@ async function endHere(config: Config): Promise<{ here: Position | undefined; cl
 	await log?.file.close();
 	const closed = !record.receiving && log !== undefined && log.path !== zimbra.currentLog;
 	return { here: { sequence, offset: record.upTo }, closed };
+}
+
+/**
+ * What was received and is not in the message store after a replay of everything. Nothing may be left but a
+ * record that had not come whole.
+ */
+export async function unreplayedRest(config: Config): Promise<string[]> {
+	const { zimbra } = config;
+	const record = await readProvenance(zimbra.mirrorMarker);
+	if (record === undefined) return [];
+	const { identity, upTo } = record;
+	const { sequence, createTime } = identity;
+	const replayed = await readReplayed(config);
+	if (replayed.log.sequence > sequence) return [];
+	const from = replayed.log.sequence === sequence ? replayed.offset : headerSize;
+	if (from >= upTo) return [];
+	const missing = "is not in the message store; the live server's disk or its backup may have it";
+	await using log = await findLog(zimbra, sequence, createTime);
+	if (log === undefined) {
+		return [
+			`redo log ${sequence}, of which ${upTo} bytes were received, is neither in ${zimbra.archive} nor ${zimbra.currentLog}: what it had behind ${from} ${missing}`,
+		];
+	}
+	const { size } = await log.file.stat();
+	if (size < upTo) {
+		return [
+			`${log.path} has ${size} bytes, ${upTo} were received: what it had behind ${size} ${missing}`,
+		];
+	}
+	const walk = new LogWalk(fileSource(log.file.fd), { from, to: upTo });
+	const isTorn = walk.next() === undefined && walk.end?.kind === "torn";
+	if (isTorn) return [];
+	return [`${log.path} cannot be read at ${from}: what it has there, up to ${upTo}, ${missing}`];
 }

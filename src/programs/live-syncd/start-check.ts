@@ -1,10 +1,12 @@
-import { describe, hintOf, Refusal } from "../../errors.ts";
 import { makeLogger } from "../../services/log/logger.ts";
+import { onServer } from "../../services/manual.ts";
 import type { PeerConfig } from "../../services/peer-config.ts";
 import { type Examination, examineHere, examineThere } from "./examine.ts";
+import { Interruption } from "./interruption.ts";
 import { loopNames, runningLoops } from "./loop.ts";
 import { proveLdap } from "./prove-ldap.ts";
 import { makeDirectories } from "./setting-up.ts";
+import { inPlainWords } from "./tell.ts";
 import { takeTurn } from "./turn.ts";
 
 const turnMs = 2000;
@@ -24,23 +26,27 @@ export async function checkStart(config: PeerConfig): Promise<number> {
 		return 0;
 	}
 	const found: unknown[] = [];
+	// Whoever ends it ends what it has started, too.
+	const { signal } = new Interruption();
 	const say = (line: string) => process.stdout.write(`${line.replaceAll("\n", " ")}\n`);
 	const examination: Examination = {
 		config,
 		log,
 		loops,
-		signal: new AbortController().signal,
+		signal,
 		ownHistory: "look",
 		async demand(guard) {
 			try {
 				return await guard();
 			} catch (error) {
+				signal.throwIfAborted();
 				found.push(error);
 				say(line(error));
 				return undefined;
 			}
 		},
-		warn: (message, hint) => say(`warning: ${message}${hint === undefined ? "" : `; ${hint}`}`),
+		warn: (message, hint) =>
+			say(`warning: ${message}${hint === undefined ? "" : `; ${onServer(hint)}`}`),
 	};
 	const { demand } = examination;
 	const here = await examineHere(examination);
@@ -49,7 +55,6 @@ export async function checkStart(config: PeerConfig): Promise<number> {
 	const own = there?.serverId !== undefined && there.serverId !== here.serverId;
 	const copied = there === undefined || (here.serverId !== undefined && !own);
 	if (loops.includes("ldap") && there?.answered !== false) {
-		const { signal } = examination;
 		await demand(() => proveLdap({ config, log, signal, scratch: true, copied, tell: say }));
 	}
 	if (!copied) {
@@ -66,7 +71,6 @@ export async function checkStart(config: PeerConfig): Promise<number> {
 }
 
 function line(error: unknown): string {
-	const code = error instanceof Refusal ? `[${error.code}] ` : "";
-	const hint = hintOf(error);
-	return `${code}${describe(error)}${hint === undefined ? "" : `; try: ${hint}`}`;
+	const { message, code, hint } = inPlainWords(error);
+	return `${code === undefined ? "" : `[${code}] `}${message}${hint === undefined ? "" : `; try: ${hint}`}`;
 }

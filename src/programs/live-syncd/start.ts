@@ -7,6 +7,7 @@ import type { LocalLog } from "../../loops/redo/receiver/local-log.ts";
 import { establishReplayed } from "../../loops/redo/replayer/position.ts";
 import type { Config } from "../../services/config.ts";
 import { failPoint } from "../../services/fail-point.ts";
+import { endRound } from "../../services/ldap/round-processes.ts";
 import { type Logger, makeLogger } from "../../services/log/logger.ts";
 import { onServer } from "../../services/manual.ts";
 import type { PeerConfig } from "../../services/peer-config.ts";
@@ -17,6 +18,7 @@ import { dropSavedLogs } from "../../services/redolog/saved-logs.ts";
 import { announceIntent, readRole, withdrawIntent, writeRole } from "../../services/role.ts";
 import { startDaemon } from "../../services/self.ts";
 import { type Examination, examineHere, examineThere } from "./examine.ts";
+import { Interruption } from "./interruption.ts";
 import {
 	clearStopFile,
 	type LoopName,
@@ -26,20 +28,11 @@ import {
 	runningLoops,
 } from "./loop.ts";
 import { proveLdap } from "./prove-ldap.ts";
+import { repairLdap, useWaitingCopy } from "./repair-ldap.ts";
 import { makeDirectories } from "./setting-up.ts";
 import { takeTurn } from "./turn.ts";
 
 export type StartOptions = { readonly setAsideOwnHistory?: boolean };
-
-/** Somebody told `start` to end, and it has ended what it had begun. */
-export class Interrupted extends Error {
-	readonly by: NodeJS.Signals;
-
-	constructor(by: NodeJS.Signals) {
-		super(`ended by ${by}: nothing was started`);
-		this.by = by;
-	}
-}
 
 const upMs = 30_000;
 /** Longer than it takes to find that a holder of the turn is dead, and to take it over. */
@@ -103,6 +96,7 @@ export async function becomeMirror(
 	const interruption = new Interruption();
 	try {
 		if (missing.length > 0) await passGuards(config, options, missing, log, interruption);
+		interruption.signal.throwIfAborted();
 		interruption.over();
 		await startMissing();
 	} finally {
@@ -141,6 +135,10 @@ async function passGuards(
 			({ local } = await examineThere(examination, here));
 		}
 		if (loops.includes("ldap")) {
+			// Else a copy that waits from before would make way for the new one, which may never come.
+			await endRound(config);
+			await repairLdap(config, log);
+			if (isFollowing(here.role)) await useWaitingCopy(config, log);
 			const proof = { config, log, signal, scratch: false, copied: true, tell };
 			await proveLdap(proof).catch((error: unknown) => {
 				signal.throwIfAborted();
@@ -163,23 +161,6 @@ async function passGuards(
 		const code = error instanceof Refusal ? error.code : undefined;
 		log.error({ code, reason: describe(error), hint: hintOf(error) }, "start refused");
 		throw error;
-	}
-}
-
-/** The wish to end, while there is no loop that it would have to end. */
-class Interruption {
-	readonly #told = new AbortController();
-	readonly signal = this.#told.signal;
-	readonly #signals = ["SIGTERM", "SIGINT", "SIGHUP"] as const;
-	readonly #end = (name: NodeJS.Signals) => this.#told.abort(new Interrupted(name));
-
-	constructor() {
-		for (const name of this.#signals) process.on(name, this.#end);
-	}
-
-	/** From here on the signals mean again what they mean to others. */
-	over(): void {
-		for (const name of this.#signals) process.off(name, this.#end);
 	}
 }
 

@@ -51,9 +51,10 @@ export async function status(options: {
 		kept,
 	};
 	const code = statusCode(facts);
-	const mirrors = await mirrorsOf(config);
+	const mirrors =
+		server.role === "mirror" && server.stoppedAt === undefined ? [] : await mirrorsOf(config);
 	const report = options.json
-		? `${JSON.stringify({ code, ...facts, ...("unknown" in mirrors ? {} : { mirrors }) })}\n`
+		? `${JSON.stringify({ code, ...facts, mirrors })}\n`
 		: onServer(`${reportStatus(facts)}${reportMirrors(mirrors)}`);
 	await answer(report).catch((error: unknown) => {
 		// `status | grep -q` reads no further than it needs; the exit code is as true as before.
@@ -63,7 +64,7 @@ export async function status(options: {
 }
 
 /**
- * Only a server that has a mirror takes the time to load what looks at its archives. What cannot be told
+ * Only a server that has a mirror, and is none, takes the time to load what looks at its archives. What cannot be told
  * is said as such: the rest of the status is true all the same.
  */
 async function mirrorsOf(config: Config): Promise<readonly MirrorFacts[] | { unknown: string }> {

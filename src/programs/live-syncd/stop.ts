@@ -28,7 +28,7 @@ export async function stop(config: Config, options: StopOptions = {}): Promise<n
 	try {
 		await endLoops(config);
 		await mendLdap(config, log);
-		const losses = await bringUpToDate(config, log);
+		const losses = await bringUpToDate(config, log, options.acceptLoss === true);
 		if (losses.length === 0) {
 			process.stdout.write("done\n");
 			return 0;

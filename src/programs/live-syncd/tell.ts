@@ -18,7 +18,20 @@ export function tell(error: unknown): void {
 }
 
 function explain(error: unknown): string {
-	const code = error instanceof Refusal ? `  [${error.code}]` : "";
+	const { message, code, hint } = inPlainWords(error);
+	return `live-syncd: ${message}${code === undefined ? "" : `  [${code}]`}\n${hint === undefined ? "" : `  try: ${hint}\n`}`;
+}
+
+/** The parts of what is said of an error, fit for a terminal of this server. */
+export function inPlainWords(error: unknown): {
+	readonly message: string;
+	readonly code: string | undefined;
+	readonly hint: string | undefined;
+} {
 	const hint = hintOf(error);
-	return `live-syncd: ${plain(describe(error))}${code}\n${hint === undefined ? "" : `  try: ${plain(onServer(hint))}\n`}`;
+	return {
+		message: plain(describe(error)),
+		code: error instanceof Refusal ? error.code : undefined,
+		hint: hint === undefined ? undefined : plain(onServer(hint)),
+	};
 }

@@ -43,16 +43,26 @@ export async function enterSession(
 	const client = clientAddress();
 	const limit = short.has(verb) ? mostShort : most;
 	let session: Disposable | undefined;
+	// On a disk that is full or broken the mirror needs its redo log more than ever.
+	const uncounted = (error: unknown) =>
+		log("warn", "sessions could not be counted", { reason: describe(error) });
 	try {
 		session = beginSession(config, { verb, client, mirror });
 	} catch (error) {
-		// On a full disk the mirror needs its redo log more than ever; the others still count.
-		log("warn", "this session could not be counted", { reason: describe(error) });
+		uncounted(error);
 	}
 	const self = ownIdentity();
 	// Those that came later make room themselves, or are about to be refused.
-	const earlier = () =>
-		livingSessions(config).filter((each) => each.verb === verb && isEarlier(each.process, self));
+	const earlier = () => {
+		try {
+			return livingSessions(config).filter(
+				(each) => each.verb === verb && isEarlier(each.process, self),
+			);
+		} catch (error) {
+			uncounted(error);
+			return [];
+		}
+	};
 	const before = earlier();
 	const given = short.has(verb) ? [] : givingWay({ verb, client, mirror }, before);
 	await endAll(given, log);

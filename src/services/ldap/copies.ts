@@ -35,7 +35,8 @@ export async function checkRoom(directory: string, bytes: number, floor: number)
 export async function roomForCopy(size: number, staging: string): Promise<number> {
 	let staged = 0;
 	for (const path of (await listTree(staging).catch(() => undefined))?.files ?? []) {
-		staged += (await stat(join(staging, path))).size;
+		// A sparse file takes less than its size.
+		staged += (await stat(join(staging, path))).blocks * 512;
 	}
 	return size + Math.max(0, size - staged);
 }

@@ -1,6 +1,7 @@
 import { rm, stat } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { hasCode } from "../../errors.ts";
+import { isRecord, parseJson } from "../../formats/json.ts";
 import { currentLogName } from "../../formats/redolog/log-name.ts";
 import { comparePositions, type LogIdentity } from "../../formats/redolog/position.ts";
 import { oldestNeeded, type ReplayedPosition } from "../../formats/replay/replayed-position.ts";
@@ -12,8 +13,8 @@ import { readProvenance } from "./provenance.ts";
 /**
  * What this mirror has received and not replayed, kept in status/unreplayed since Zimbra was started here
  * without `stop`: from then on Zimbra rolls these logs over, and may delete them or have them moved away.
- * The files are second names of the logs, so they take no room and no time; the log that was being
- * received bears the name redo.log there, whatever Zimbra calls it now.
+ * The files are second names of the logs, and take no room where redolog/ is on the same file system; the
+ * log that was being received bears the name redo.log there, whatever Zimbra calls it now.
  */
 export type SavedLogs = {
 	readonly version: 1;
@@ -32,8 +33,14 @@ const recordOf = ({ base }: Config): string => join(base.unreplayed, "received.j
 
 /** The saved logs; undefined where there are none, or where a crash has left some of them only. */
 export async function readSavedLogs(config: Config): Promise<SavedLogs | undefined> {
-	const text = await readIfThere(recordOf(config));
-	return text === undefined ? undefined : (JSON.parse(text) as SavedLogs);
+	const path = recordOf(config);
+	const text = await readIfThere(path);
+	if (text === undefined) return undefined;
+	const saved = parseJson(text);
+	if (isRecord(saved) && saved.version === 1) return saved as SavedLogs;
+	throw new Error(
+		`${path} is damaged, so which part of the redo logs beside it was received is not known; move ${config.base.unreplayed} to another place, and keep it: live-syncd stop then replays what is in ${config.zimbra.redolog}`,
+	);
 }
 
 /** Where the saved logs lie, in the words of a Zimbra installation. */

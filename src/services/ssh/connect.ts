@@ -289,7 +289,7 @@ function explain(error: Error, facts: LoginFacts, config: PeerConfig): Error {
 function noChannel(error: Error, command: string, { remoteAddress }: PeerConfig): Error {
 	const [verb] = command.split(" ");
 	return new Trouble(
-		`${remoteAddress} lets us in, but not ask \`${verb}\`: ${foreignWords(error.message)}`,
+		`${remoteAddress} accepts the login, but refuses to run \`${verb}\`: ${foreignWords(error.message)}`,
 		`on ${remoteAddress}, MaxSessions in sshd_config must be at least 1 (10 as shipped)`,
 	);
 }

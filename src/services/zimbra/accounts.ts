@@ -17,10 +17,10 @@ export async function accountExists(
 	const result = await run(command, { timeoutMs: command_timeout, signal });
 	signal.throwIfAborted();
 	if (result.ended === "by itself") {
-		if (result.exitCode === 0) return true;
-		const isAbsent = /NO_SUCH_ACCOUNT/.test(result.stderr + result.stdout);
+		const isThere = result.exitCode === 0;
+		const isAbsent = !isThere && /NO_SUCH_ACCOUNT/.test(result.stderr + result.stdout);
 		// It may be another host's LDAP that says so, while ours is down.
-		if (isAbsent && (await slapdIsHere(config)) !== false) return false;
+		if ((isThere || isAbsent) && (await slapdIsHere(config)) !== false) return isThere;
 	}
 	throw new Error(
 		`whether account ${accountId} is there is not known: ${describeResult(command, result)}`,

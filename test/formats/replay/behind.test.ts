@@ -175,4 +175,8 @@ test("bytes that something else has changed are not taken for a cut", () => {
 	const end = sizeOf(whole);
 	const asked = { log: log(0, whole), from: 512, upTo: end, later: [], flushedAt: received };
 	assert.equal(findCut(asked), undefined);
+	// A record that cannot be read in the middle: Zimbra's start cuts nothing off and leaves the rest.
+	const damaged = [change(1), done(1), build.foreign({ opcode: 999, counter: 1 }, 30), done(2)];
+	const upTo = sizeOf(damaged);
+	assert.equal(findCut({ ...asked, log: log(0, damaged), upTo }), undefined);
 });

@@ -227,7 +227,7 @@ test("a host that lets us in and takes no request is told apart, and one session
 		(config) => ask(config, "hello", AbortSignal.timeout(10_000)),
 		{ refuses: true },
 	);
-	assert.match(describe(refused), /^127\.0\.0\.1 lets us in, but not ask `hello`: /);
+	assert.match(describe(refused), /^127\.0\.0\.1 accepts the login, but refuses to run `hello`: /);
 	assert.match(hintOf(refused) ?? "", /MaxSessions in sshd_config must be at least 1/);
 });
 

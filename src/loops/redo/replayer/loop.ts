@@ -95,46 +95,56 @@ class ReplayLoop implements Replayer {
 	}
 
 	async keepReplaying(signal: AbortSignal): Promise<void> {
-		const { events } = this.#parts;
 		const { settings } = this.#parts.config;
 		const schedule = { intervalMs: settings.replay_interval, share: settings.replay_share };
 		let last: LastRun | undefined;
 		let notBefore = 0;
 		let failures = 0;
-		try {
-			await this.#account({ kind: "up to date", position: await this.#position() }, Date.now());
-		} catch (error) {
-			this.#problem("trouble", `replay: ${describe(error)}`);
-		}
+		let told: "nothing" | "trouble" | "state" = "nothing";
 		while (!signal.aborted) {
-			await sleep(Math.min(pollMs, settings.replay_interval), undefined, { signal }).catch(
-				() => undefined,
-			);
-			if (signal.aborted) return;
 			const startedAt = performance.now();
 			try {
 				await refuseBesideMailboxd(this.#parts);
-				if (startedAt < Math.max(nextRunAt(last, schedule), notBefore)) continue;
-				if (!(await this.#hasNews())) continue;
+				if (startedAt < notBefore) continue;
+				// Trouble with what comes before a run is over without one.
+				if (told === "nothing" || (told === "trouble" && !(await this.#hasNews()))) {
+					const position = await this.#position();
+					await this.#account({ kind: "up to date", position }, Date.now());
+					told = "state";
+				}
+				if (startedAt < nextRunAt(last, schedule) || !(await this.#hasNews())) continue;
 				const result = await this.replay({ upTo: "settled", signal });
 				last = { startedAt, endedAt: performance.now() };
 				failures = 0;
+				told = "state";
 				notBefore = performance.now() + pauseAfter(result);
 			} catch (error) {
 				if (signal.aborted) return;
 				if (mustWithdraw(error)) throw error;
-				if (error instanceof Refusal) {
-					// What stops replay does not stop receiving, and a file that was missing may be put back.
-					notBefore = performance.now() + stoppedPollMs;
-					const { code, message, hint } = error;
-					events.onProblem({ code, message, hint, critical: true });
-					continue;
+				told = "trouble";
+				notBefore = performance.now() + this.#tellFailure(error, failures++);
+				// A position file that comes back may be an old one, and what it does not know is executed again.
+				if (error instanceof Refusal && error.code === "position-lost") {
+					notBefore = Number.POSITIVE_INFINITY;
 				}
-				const afterMs = retryDelay(failures++);
-				notBefore = performance.now() + afterMs;
-				this.#problem("trouble", `replay: ${describe(error)}`);
+			} finally {
+				await sleep(Math.min(pollMs, settings.replay_interval), undefined, { signal }).catch(
+					() => undefined,
+				);
 			}
 		}
+	}
+
+	/** Gives ms until replay is tried again: what stops it does not stop receiving. */
+	#tellFailure(error: unknown, failures: number): number {
+		if (!(error instanceof Refusal)) {
+			this.#problem("trouble", `replay: ${describe(error)}`);
+			return retryDelay(failures);
+		}
+		const { code, message, hint } = error;
+		this.#parts.events.onProblem({ code, message, hint, critical: true });
+		// A log that was missing may be put back.
+		return stoppedPollMs;
 	}
 
 	async reaches(identity: LogIdentity, offset: number): Promise<boolean> {
@@ -253,9 +263,7 @@ class ReplayLoop implements Replayer {
 	/** Brings state, log and problems up to date with a result. */
 	async #account(result: ReplayResult, startedAt: number): Promise<void> {
 		const { events, log } = this.#parts;
-		const kept = await listKept(this.#parts.config);
-		const count = (kind: string) =>
-			kept.reduce((sum, lot) => sum + (lot.kind === kind ? lot.count : 0), 0);
+		const counts = await this.#countKept();
 		const ran = result.kind !== "up to date" && result.kind !== "stopped";
 		const endedAt = Date.now();
 		const operations = result.kind === "replayed" ? result.operations : 0;
@@ -264,9 +272,7 @@ class ReplayLoop implements Replayer {
 			phase: phaseAfter(result),
 			runs: this.#state.runs + (ran ? 1 : 0),
 			operations: this.#state.operations + operations,
-			failedOperations:
-				count("failed") + count("set aside") + count("left out") + count("exported"),
-			operationsAtRisk: count("at risk"),
+			...counts,
 			...(ran && { lastRun: { endedAt, tookMs: endedAt - startedAt, operations } }),
 		});
 		switch (result.kind) {
@@ -296,6 +302,24 @@ class ReplayLoop implements Replayer {
 				{ position: at, operations, failed, setAside, tookMs: endedAt - startedAt },
 				"replayed",
 			);
+		}
+	}
+
+	/** Those of before where they cannot be read: `status` looks for itself, and says so. */
+	async #countKept(): Promise<Partial<ReplayState>> {
+		const { config, log } = this.#parts;
+		try {
+			const kept = await listKept(config);
+			const count = (kind: string) =>
+				kept.reduce((sum, lot) => sum + (lot.kind === kind ? lot.count : 0), 0);
+			return {
+				failedOperations:
+					count("failed") + count("set aside") + count("left out") + count("exported"),
+				operationsAtRisk: count("at risk"),
+			};
+		} catch (error) {
+			log.error({ reason: describe(error) }, "what was kept of failed operations cannot be read");
+			return {};
 		}
 	}
 

@@ -28,7 +28,7 @@ export async function readReplayed({ base }: Config): Promise<ReplayedPosition> 
 		text === undefined
 			? `${base.replayed}, the file that tells how far the redo log was replayed, is missing`
 			: `${base.replayed}, the file that tells how far the redo log was replayed, cannot be read`,
-		`put it back from a backup of ${base.base}; without it nobody knows what to replay, and the mirror must be copied anew: docs/runbooks.md, initial copy`,
+		"a copy of it that is older than the last replay run would have operations executed twice: docs/errors.md has a section position-lost; to be sure, make the mirror anew: docs/runbooks.md, initial copy",
 	);
 }
 

@@ -17,7 +17,9 @@ export async function sweepRuns(config: Config, recorded: RunRecord | undefined)
 	await makeDirectory(config.base.slices);
 	const names = await readdir(config.base.slices);
 	if (names.every((name) => name === recorded?.token)) return;
-	const lots = await listKept(config);
+	// Nothing is removed where nobody knows of which runs operations are at risk.
+	const lots = await listKept(config).catch(() => undefined);
+	if (lots === undefined) return;
 	const atRisk = lots.filter(({ kind }) => kind === "at risk").map(({ run }) => run);
 	for (const token of names) {
 		if (token === recorded?.token || atRisk.includes(token)) continue;

@@ -11,6 +11,7 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import type { Position } from "../../../../src/formats/redolog/position.ts";
 import { listKept } from "../../../../src/loops/redo/replayer/kept-operations.ts";
 import { lookbackEndsAt } from "../../../../src/loops/redo/replayer/look-back.ts";
@@ -419,25 +420,49 @@ test("a running mirror whose record of a run cannot be read says so, goes on, an
 	assert.deepEqual(mirror.notOnce(), []);
 });
 
-test("a running mirror whose file is missing says so as critical, and replays when it is put back", async () => {
+test("a running mirror whose log is missing says so as critical, and replays when it is put back", async () => {
 	await using mirror = await makeMirror({
 		settings: { replay_interval: "300ms", replay_share: "100" },
 	});
-	const { a } = mirror.pair;
+	const { a, b } = mirror.pair;
 	await a.mailbox.deliver({ to: [user1] });
 	mirror.ship();
 	mirror.limits.settled = await a.mailbox.position();
-	const { replayed } = mirror.config.base;
-	const text = readFileSync(replayed);
+	const log = b.path("redolog/redo.log");
+	renameSync(log, `${log}.aside`);
 	const stop = new AbortController();
 	const running = mirror.replayer.keepReplaying(stop.signal);
-	rmSync(replayed);
-	await until("it is said", () => mirror.problems.at(-1)?.code === "position-lost");
+	await until("it is said", () => mirror.problems.at(-1)?.code === "archive-gone");
 	assert.equal(mirror.problems.at(-1)?.critical, true);
-	writeFileSync(replayed, text);
+	renameSync(`${log}.aside`, log);
 	await until("it is replayed", () => mirror.replayer.state.operations > 0);
 	stop.abort();
 	await running;
 	assert.equal(mirror.problems.at(-1), undefined);
 	assert.deepEqual(mirror.notOnce(), []);
+});
+
+test("a position file that is put back while the loop runs may be an old one: nothing is executed by it", async () => {
+	await using mirror = await makeMirror({
+		settings: { replay_interval: "300ms", replay_share: "100" },
+	});
+	const { a } = mirror.pair;
+	const { replayed } = mirror.config.base;
+	const old = readFileSync(replayed);
+	await a.mailbox.deliver({ to: [user1] });
+	await mirror.follow();
+	await a.mailbox.deliver({ to: [user1] });
+	mirror.ship();
+	mirror.limits.settled = await a.mailbox.position();
+	rmSync(replayed);
+	const stop = new AbortController();
+	const running = mirror.replayer.keepReplaying(stop.signal);
+	await until("it is said", () => mirror.problems.at(-1)?.code === "position-lost");
+	const executed = mirror.pair.b.executions().length;
+	writeFileSync(replayed, old);
+	await sleep(12_000);
+	stop.abort();
+	await running;
+	assert.equal(mirror.pair.b.executions().length, executed);
+	assert.equal(mirror.problems.at(-1)?.code, "position-lost");
 });
