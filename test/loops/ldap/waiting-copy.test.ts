@@ -90,6 +90,22 @@ test("a copy that waits when its loop is killed is used by live-syncd stop, thou
 	assert.equal(existsSync(placeOf(b, "next")), false);
 });
 
+test("a copy that waits is not lost to a start that then cannot follow LDAP", async () => {
+	await using pair = await ldapPair();
+	const { a, b } = pair;
+	const { loop, lock, id } = await waitingCopy(pair);
+	loop.child.kill("SIGKILL");
+	await loop.ended;
+	await lock.release();
+	const role = { version: 1, role: "mirror", timeline: 1, since: Date.now() };
+	writeFileSync(b.path("live_sync/status/role.json"), JSON.stringify(role));
+	writeFileSync(a.path("bin/mdb_copy"), "#!/bin/sh\nexit 28\n", { mode: 0o755 });
+	const { code, stderr } = await b.liveSyncd("start");
+	assert.equal(code, 1);
+	assert.match(stderr, /\[ldap-path\]/);
+	assert.equal(await isInUse(b, id), true);
+});
+
 test("a copy that waits is not put over a directory that was written to here", async () => {
 	await using pair = await ldapPair();
 	const { a, b } = pair;
