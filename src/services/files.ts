@@ -117,6 +117,17 @@ async function copyDurably(from: string, to: string): Promise<void> {
 	await renameDurably(part, to);
 }
 
+/**
+ * Removes a file that may be gone, and its directory with it. When it returns the loss is on disk, also
+ * where a process that was killed had removed it.
+ */
+export async function removeDurably(path: string): Promise<void> {
+	await promises.rm(path, { force: true });
+	await syncDirectory(dirname(path)).catch((error: unknown) => {
+		if (!hasCode(error, "ENOENT")) throw error;
+	});
+}
+
 /** A rename or a new file is durable only when its directory is: fsync(2). */
 export async function syncDirectory(path: string): Promise<void> {
 	await using directory = await promises.open(path, "r");

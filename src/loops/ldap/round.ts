@@ -2,7 +2,7 @@ import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { LdapSnapshot } from "../../formats/state.ts";
 import type { Config } from "../../services/config.ts";
-import { syncDirectory } from "../../services/files.ts";
+import { removeDurably } from "../../services/files.ts";
 import { demandHarmlessCopy } from "../../services/ldap/copied-tree.ts";
 import {
 	digestFiles,
@@ -40,10 +40,7 @@ export async function runRound(parts: RoundParts, onWhole: () => void): Promise<
 	onWhole();
 	const waitedMs = await putInUse({ ...parts, places, copy }).catch(async (error: unknown) => {
 		// Only what was interrupted is taken up again, by useWaiting.
-		if (!parts.untilUsed.aborted) {
-			await rm(join(places.next, markerName), { force: true });
-			await syncDirectory(places.next);
-		}
+		if (!parts.untilUsed.aborted) await removeDurably(join(places.next, markerName));
 		throw error;
 	});
 	const tookMs = Math.round(performance.now() - began);

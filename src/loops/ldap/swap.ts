@@ -12,7 +12,7 @@ import {
 import type { LdapSnapshot } from "../../formats/state.ts";
 import type { Config } from "../../services/config.ts";
 import { failPoint } from "../../services/fail-point.ts";
-import { readIfThere, syncDirectory, writeDurably } from "../../services/files.ts";
+import { readIfThere, removeDurably, writeDurably } from "../../services/files.ts";
 import { environmentsOf, readDatabases } from "../../services/ldap/directory.ts";
 import { discard } from "../../services/ldap/discard.ts";
 import {
@@ -260,10 +260,7 @@ async function readJournal(places: LdapPlaces): Promise<SwapJournal | undefined>
 const writeJournal = (places: LdapPlaces, journal: SwapJournal): Promise<void> =>
 	writeDurably(places.journal, JSON.stringify(journal));
 
-async function clearJournal(places: LdapPlaces): Promise<void> {
-	await rm(places.journal, { force: true });
-	await syncDirectory(join(places.journal, ".."));
-}
+const clearJournal = (places: LdapPlaces): Promise<void> => removeDurably(places.journal);
 
 /** The snapshot that a directory holds; it is told by a file in it, which is renamed with it. */
 export async function readMarker(directory: string): Promise<LdapSnapshot | undefined> {

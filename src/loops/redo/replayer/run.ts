@@ -1,13 +1,12 @@
 import { randomUUID } from "node:crypto";
-import { rm } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { LogFindings } from "../../../formats/replay/mailbox-log.ts";
 import { judgeRun, type RunFacts, type RunOutcome } from "../../../formats/replay/outcome.ts";
 import type { ReplayedPosition } from "../../../formats/replay/replayed-position.ts";
 import type { RunRecord } from "../../../formats/replay/run-record.ts";
 import type { Config } from "../../../services/config.ts";
-import { readIfThere, syncDirectory } from "../../../services/files.ts";
+import { readIfThere, removeDurably } from "../../../services/files.ts";
 import type { HeldLock } from "../../../services/lock.ts";
 import type { Logger } from "../../../services/log/logger.ts";
 import { bootId, justStartedMs, type ProcessIdentity } from "../../../services/processes.ts";
@@ -223,8 +222,6 @@ async function findings(
 
 /** After the position has moved, or where nothing was executed. */
 export async function forgetRun(config: Config, record: RunRecord): Promise<void> {
-	const { replayRun } = config.base;
-	await rm(replayRun, { force: true });
-	await syncDirectory(dirname(replayRun));
+	await removeDurably(config.base.replayRun);
 	await removeRun(config, record.token);
 }
