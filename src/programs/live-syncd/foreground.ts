@@ -72,7 +72,14 @@ async function runBoth(config: PeerConfig): Promise<number> {
 			if (identity !== undefined) await writePidFile(pidFileOf(config, name), identity);
 		}
 	};
-	await becomeMirror(config, {}, startBoth, (running) => takeOver(config, running));
+	try {
+		await becomeMirror(config, {}, startBoth, (running) => takeOver(config, running));
+	} catch (error) {
+		// Where one could not get its pid file, say: nobody would end the other one.
+		endAll();
+		await Promise.all(codes);
+		throw error;
+	}
 	return Math.max(0, ...(await Promise.all(codes)));
 }
 

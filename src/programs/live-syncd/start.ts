@@ -38,7 +38,10 @@ const upMs = 30_000;
 /** Longer than it takes to find that a holder of the turn is dead, and to take it over. */
 const turnMs = 2000;
 
-/** `live-syncd start`: returns when both loops are up, or says why not, having changed nothing. */
+/**
+ * `live-syncd start`: returns when both loops are up. A refusal has changed nothing. Where one loop does not
+ * come up, the other one follows on, and the next start tries again.
+ */
 export async function start(config: PeerConfig, options: StartOptions): Promise<number> {
 	await becomeMirror(config, options, async (missing) => {
 		process.stdout.write("Starting processes...");
