@@ -26,18 +26,27 @@ export async function demandHarmlessCopy(
 	config: GuardConfig,
 	copy: string,
 ): Promise<LdapDatabase[]> {
-	await demandPlainTree(copy);
+	await demandPlainTree(config, copy);
 	await demandHarmlessConfig(config, copy);
 	const databases = await readDatabases(copy, config.zimbra.ldap, config.zimbra.home);
 	const known = new Set(["config", "state", markerName, ...databases.map(areaOf)]);
 	for (const name of await readdir(copy)) {
 		if (known.has(name)) continue;
-		throw new Error(
-			`${join(copy, foreignWords(name, 100))} is neither of the configuration nor of a database that it names, so this copy is not used`,
+		throw strangeTree(
+			config,
+			`${foreignWords(name, 100)} is neither of the configuration nor of a database that it names`,
 		);
 	}
 	return databases;
 }
+
+/** A tree that no round of this version leaves: one of an older version, or another rsync than is known. */
+const strangeTree = (config: GuardConfig, what: string): Refusal =>
+	new Refusal(
+		"ldap-config",
+		`the LDAP copy from ${from(config)} is not used: ${what}`,
+		"the next round fetches a new one; where it is refused again, look at that name below data/ldap on the live server (ls -la): slapd has no such thing there",
+	);
 
 /** Set-uid, set-gid and sticky bits, and the right to write for others than the owner. */
 const badBits = 0o7022;
@@ -46,17 +55,16 @@ const badBits = 0o7022;
  * Throws where a copy holds anything but files and directories that their owner alone can write: rsync
  * takes nothing else over, so this is about an rsync that is not what we think.
  */
-async function demandPlainTree(root: string): Promise<void> {
+async function demandPlainTree(config: GuardConfig, root: string): Promise<void> {
 	const names = await readdir(root, { recursive: true });
 	for (const name of ["", ...names]) {
-		const path = join(root, name);
-		const found = await lstat(path);
+		const path = foreignWords(join(root, name), 300);
+		const found = await lstat(join(root, name));
 		if (!found.isFile() && !found.isDirectory()) {
-			throw new Error(`${path} is neither a file nor a directory, so this copy is not used`);
+			throw strangeTree(config, `${path} is neither a file nor a directory`);
 		}
 		if ((found.mode & badBits) !== 0) {
-			const mode = (found.mode & 0o7777).toString(8);
-			throw new Error(`${path} has the mode ${mode}, so this copy is not used`);
+			throw strangeTree(config, `${path} has the mode ${(found.mode & 0o7777).toString(8)}`);
 		}
 	}
 }
@@ -74,7 +82,9 @@ export async function demandHarmlessConfig(config: GuardConfig, copy: string): P
 		throw refusal(config, `config/${foreignWords(path, 100)} is no .ldif file`);
 	}
 	const own = ownValues(await readConfig(join(ldap, "config")).catch(() => []));
-	const files = await readConfig(join(copy, "config"));
+	const files = await readConfig(join(copy, "config")).catch((error: unknown) => {
+		throw error instanceof TooMuchConfig ? refusal(config, error.message) : error;
+	});
 	const { refused, modules } = judgeConfig(files, { home, ldap }, own);
 	if (refused !== undefined) throw refusal(config, refused);
 	for (const module of modules) await demandModule(config, module);
@@ -96,6 +106,8 @@ const maxFiles = 2000;
 const maxConfigBytes = 16 * 2 ** 20;
 const maxDbConfigBytes = 2 ** 20;
 
+class TooMuchConfig extends Error {}
+
 /**
  * The files that slapd reads there: it looks at no other names. Source: servers/slapd/back-ldif.
  * Throws where they are more than any cn=config has.
@@ -110,9 +122,8 @@ async function readConfig(root: string): Promise<ConfigFile[]> {
 		if (!found.isFile()) continue;
 		bytes += found.size;
 		if (bytes > maxConfigBytes || files.length === maxFiles) {
-			throw new Error(
-				`${root} has more than ${maxFiles} files or ${maxConfigBytes / 2 ** 20} MiB, so it is not read`,
-			);
+			const limits = `${maxFiles} files or ${maxConfigBytes / 2 ** 20} MiB`;
+			throw new TooMuchConfig(`cn=config has more than ${limits}, so it is not read`);
 		}
 		files.push({ path, text: await readFile(file, "utf8") });
 	}
@@ -148,9 +159,11 @@ async function demandModule(
 
 const whole = (path: string): Promise<string> => realpath(path).catch(() => path);
 
-const refusal = ({ remoteAddress = "the live server" }: GuardConfig, what: string): Refusal =>
+const from = ({ remoteAddress = "the live server" }: GuardConfig): string => remoteAddress;
+
+const refusal = (config: GuardConfig, what: string): Refusal =>
 	new Refusal(
 		"ldap-config",
-		`the LDAP copy from ${remoteAddress} is not used, its slapd configuration is not safe here: ${what}`,
-		`find out on ${remoteAddress} who configured that. If it is wanted, make the same change on this server first: ldapmodify -x -H ldapi:/// -D cn=config -W; what this server's own cn=config has is taken over`,
+		`the LDAP copy from ${from(config)} is not used, its slapd configuration is not safe here: ${what}`,
+		`find out on ${from(config)} who configured that. If it is wanted, make the same change on this server first: ldapmodify -x -H ldapi:/// -D cn=config -W; what this server's own cn=config has is taken over`,
 	);
