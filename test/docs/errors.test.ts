@@ -40,7 +40,7 @@ test("a page that the program names in a hint is there, with the heading it name
 });
 
 test("what README and docs link to is there, with its heading", () => {
-	for (const file of ["README.md", ...globSync("docs/*.md", { cwd: project })]) {
+	for (const file of ["README.md", "CHANGELOG.md", ...globSync("docs/*.md", { cwd: project })]) {
 		for (const [, target = ""] of read(file).matchAll(/\]\(([^)\s]+)\)/g)) {
 			if (/^[a-z]+:/.test(target)) continue;
 			const [path = "", anchor] = target.split("#");
