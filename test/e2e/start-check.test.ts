@@ -69,7 +69,13 @@ test("start --check before the initial copy tells all that start would refuse, a
 	await a.startZimbra();
 	assert.match(await liveSyncd(b, "start --check"), /Nothing stands in the way/);
 	assert.equal(existsSync(b.path("live_sync/status/role.json")), false);
+	// The copy of one that was killed takes no room for ever.
+	b.environment.LIVE_SYNC_FAIL_AT = "ldap-round:after-pull";
+	await b.liveSyncd("start", "--check");
+	delete b.environment.LIVE_SYNC_FAIL_AT;
+	assert.equal(existsSync(b.path("live_sync/ldap/trial")), true);
 	await liveSyncd(b, "start");
+	assert.equal(existsSync(b.path("live_sync/ldap/trial")), false);
 	const running = [loops(b, "redo"), loops(b, "ldap")];
 	assert.match(await liveSyncd(b, "start --check"), /Both loops run already/);
 	assert.deepEqual([loops(b, "redo"), loops(b, "ldap")], running);

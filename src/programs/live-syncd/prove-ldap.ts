@@ -12,7 +12,7 @@ import type { Logger } from "../../services/log/logger.ts";
 import type { PeerConfig } from "../../services/peer-config.ts";
 import { connect } from "../../services/ssh/connect.ts";
 
-/** A directory of gigabytes over a slow line. What came so far stays, and the next start goes on from there. */
+/** A directory of gigabytes over a slow line. */
 const proofMs = 60 * 60_000;
 /** slapd is restarted, or a copy is made in the middle of a change: not at three times running. */
 const attempts = 3;
@@ -60,6 +60,8 @@ export async function proveLdap(options: ProofOptions): Promise<void> {
 	try {
 		// A loop or a start that was killed leaves its pull running, which writes to where this one would.
 		await endRound(config);
+		// A check that was killed has left its copy.
+		await rm(trialArea(config), { recursive: true, force: true });
 		for (let number = 1; ; number++) {
 			try {
 				return await attempt();
