@@ -45,19 +45,18 @@ test("where nothing leads on there is no boundary", () => {
 
 test("a body of many fake records is searched in linear time", () => {
 	const fakes = Buffer.concat(Array(20_000).fill(build.commit({ opcode: 20, counter: 5 })));
-	const foreign = Buffer.concat([
-		build.foreign({ opcode: 96, counter: 1 }, 100),
-		fakes,
-		Buffer.from("the end"),
-	]);
-	const started = performance.now();
-	assert.equal(resume(foreign, ...later), 512 + foreign.length);
-	assert.ok(performance.now() - started < 3000);
+	const foreign = build.foreign({ opcode: 96, counter: 1 }, 100);
+	assertReadOnce(Buffer.concat([foreign, fakes, Buffer.from("the end")]));
 });
 
 test("a body of bare marks costs no walk at each of them", () => {
 	const foreign = build.foreign({ opcode: 96, counter: 1 }, 10);
-	const bytes = Buffer.concat([foreign, Buffer.from("ZMREDO".repeat(20_000)), ...later]);
+	assertReadOnce(Buffer.concat([foreign, Buffer.from("ZMREDO".repeat(20_000))]));
+});
+
+/** The boundary behind the bytes is found, and that reads them a few times, not once for each mark in them. */
+function assertReadOnce(foreign: Buffer): void {
+	const bytes = Buffer.concat([foreign, ...later]);
 	const source = bytesSource(bytes);
 	let read = 0;
 	const counted = {
@@ -67,7 +66,6 @@ test("a body of bare marks costs no walk at each of them", () => {
 			return count;
 		},
 	};
-	const end = bytes.length - Buffer.concat(later).length;
-	assert.equal(findResume(counted, 1, bytes.length), end);
+	assert.equal(findResume(counted, 1, bytes.length), foreign.length);
 	assert.ok(read < 4 * bytes.length, `${read} bytes read of ${bytes.length}`);
-});
+}
