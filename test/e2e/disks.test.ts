@@ -38,7 +38,7 @@ test("the mirror's disk full, then read-only: nothing acknowledged that is not t
 		await pair.a.mailbox.deliver({ to: ["user1@example.net"], size: 600_000 });
 		await isSaid(/ENOSPC.*write '.*redolog\/redo\.log'/);
 		await disk.resize("20m");
-		await caughtUp(pair, disk.path);
+		await caughtUp(pair, { redolog: disk.path });
 		await until("the problem is over", async () => (await redoState(b))?.problems.length === 0);
 	}
 	await disk.readOnly(true);
@@ -46,7 +46,7 @@ test("the mirror's disk full, then read-only: nothing acknowledged that is not t
 	await deliver(pair, 5, 2);
 	await isSaid(/EROFS/);
 	await disk.readOnly(false);
-	await caughtUp(pair, disk.path);
+	await caughtUp(pair, { redolog: disk.path });
 });
 
 test("a disk that is all but full: start refuses, names the directory and what a copy of LDAP takes", async (t) => {
@@ -67,14 +67,14 @@ test("a disk that is all but full: start refuses, names the directory and what a
 	await disk.resize("20m");
 	await liveSyncd(b, "start");
 	await deliver(pair, 2);
-	await caughtUp(pair, disk.path);
+	await caughtUp(pair, { redolog: disk.path });
 	await liveSyncd(b, "kill");
 	// After a reboot, say: a mirror that has followed before goes on with what room there is.
 	await disk.resize("900k");
 	const again = await liveSyncd(b, "start");
 	assert.match(again, /Warning: .*zimbra\/redolog: [01] MiB free/);
 	await deliver(pair, 2);
-	await caughtUp(pair, disk.path);
+	await caughtUp(pair, { redolog: disk.path });
 	const told = /warning redo.*redolog: [01] MiB free.*\[disk-space\]/;
 	await until("status tells of it", async () => told.test(await liveSyncd(b, "status")));
 	await liveSyncd(b, "kill");
@@ -87,7 +87,7 @@ test("stop tells how far the live log lies beyond what a full disk let in, and i
 	await using disk = await SmallDisk.mount(b, "redolog", "300k");
 	await liveSyncd(b, "start");
 	await deliver(pair, 3);
-	await caughtUp(pair, disk.path);
+	await caughtUp(pair, { redolog: disk.path });
 	await a.mailbox.deliver({ to: ["user1@example.net"], size: 3_000_000 });
 	const { sequence, offset } = await a.mailbox.position();
 	await until("its end was heard of", async () => {

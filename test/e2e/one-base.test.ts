@@ -66,7 +66,7 @@ test("a base directory that another one has overtaken is refused by start and st
 	const follow = async (base: string) => {
 		await liveSyncd(b, `--config ${base}/live_sync.conf start`);
 		await deliver(pair, 3);
-		await caughtUp(pair);
+		await caughtUp(pair, { base });
 		await liveSyncd(b, `--config ${base}/live_sync.conf stop`);
 	};
 	await follow(b.path("live_sync"));

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import type { LdapState, RedoState } from "../../src/formats/state.ts";
+import { readPublished } from "../../src/services/publish.ts";
 import { countExecutions } from "../pair/committed.ts";
 import type { Host } from "../pair/host.ts";
 import type { Pair } from "../pair/pair.ts";
@@ -66,15 +67,14 @@ export function tail(host: Host): string {
 	return existsSync(file) ? `\n${readFileSync(file, "utf8").slice(-2000)}` : "";
 }
 
-export async function redoState(host: Host): Promise<RedoState | undefined> {
-	const { stdout } = await host.liveSyncd("status", "--json");
-	return stdout === "" ? undefined : JSON.parse(stdout).redo.state;
-}
+/** What the redo loop has published: it is asked for so often that no `status` is started for it. */
+export const redoState = (host: Host, base = usualBase(host)): Promise<RedoState | undefined> =>
+	readPublished<RedoState>(`${base}/status/redo.json`, 1);
 
-export async function ldapState(host: Host): Promise<LdapState | undefined> {
-	const { stdout } = await host.liveSyncd("status", "--json");
-	return stdout === "" ? undefined : JSON.parse(stdout).ldap.state;
-}
+export const ldapState = (host: Host): Promise<LdapState | undefined> =>
+	readPublished<LdapState>(`${usualBase(host)}/status/ldap.json`, 1);
+
+const usualBase = (host: Host): string => host.path("live_sync");
 
 /** redo.log and the archive of a host, by name. */
 export function redologs(host: Host, redolog = host.path("redolog")): Map<string, Buffer> {
@@ -101,11 +101,14 @@ export function holds(mirror: Host, live: Host, from = 0): boolean {
 }
 
 /** Liveness and invariant 1: the mirror comes to have the live server's redo logs, byte for byte. */
-export async function caughtUp({ a, b }: Pair, redologOfB?: string): Promise<void> {
+export async function caughtUp(
+	{ a, b }: Pair,
+	of: { readonly redolog?: string; readonly base?: string } = {},
+): Promise<void> {
 	let difference = "";
 	const same = () => {
 		try {
-			const [live, mirror] = [redologs(a), redologs(b, redologOfB)];
+			const [live, mirror] = [redologs(a), redologs(b, of.redolog)];
 			difference = [...live]
 				.filter(([name, bytes]) => mirror.get(name)?.equals(bytes) !== true)
 				.map(([name, bytes]) => `${name} ${bytes.length}/${mirror.get(name)?.length}`)
@@ -121,7 +124,7 @@ export async function caughtUp({ a, b }: Pair, redologOfB?: string): Promise<voi
 	// It publishes once a second; a stop that finds nothing heard does not know what is missing.
 	await until(
 		"the mirror has said that it hears the live server",
-		async () => loops(b, "redo").length === 0 || (await redoState(b))?.live !== undefined,
+		async () => (await redoState(b, of.base))?.live !== undefined || loops(b, "redo").length === 0,
 	);
 }
 
