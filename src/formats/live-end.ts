@@ -11,8 +11,14 @@ export type LiveEndFacts = {
 	readonly state: Pick<RedoState, "at" | "heardAt" | "live" | "flushLagSeconds"> | undefined;
 	/** ms since the epoch: this server became a mirror */
 	readonly since: number;
+	/** ms since the epoch: `stop` was typed, and the loop should have listened up to then */
+	readonly until: number | undefined;
 	/** heartbeat_interval */
 	readonly heartbeatMs: number;
+	/** link_timeout */
+	readonly linkTimeoutMs: number;
+	/** lag_max */
+	readonly lagMaxMs: number;
 };
 
 export type LiveEnd = {
@@ -44,6 +50,12 @@ export function judgeLiveEnd(facts: LiveEndFacts): LiveEnd {
 	}
 	const end = formatPosition(live.position);
 	const heard = `when the live server was last heard of, at ${moment(heardAt.wall)}, its redo log ended at ${end}`;
+	if (endedListening(facts)) {
+		return {
+			text: `What the live server took after ${moment(state.at.wall)} is not known here: it served then, and no loop of this mirror has listened since`,
+			loss: true,
+		};
+	}
 	if (here !== undefined && holdsAll(here, closed, live.position)) {
 		return {
 			text: `All that is known of the live server's redo log is here: ${heard}`,
@@ -76,6 +88,13 @@ function bytesMissing(
 	if (here === undefined) return undefined;
 	if (live.sequence === here.sequence) return live.offset - here.offset;
 	return closed && live.sequence === here.sequence + 1 ? live.offset - emptyLog : undefined;
+}
+
+/** The live server was there when the loop ended, long before `stop` was typed: it may have served on. */
+function endedListening({ state, until, linkTimeoutMs, lagMaxMs }: LiveEndFacts): boolean {
+	if (state?.heardAt === undefined || until === undefined) return false;
+	const wasThere = state.at.monotonic - state.heardAt.monotonic <= linkTimeoutMs;
+	return wasThere && until - state.at.wall > lagMaxMs;
 }
 
 /** How long the live log had been longer than what was here, when it was last heard of. */

@@ -10,6 +10,8 @@ import {
 } from "node:fs";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import { bytesSource } from "../../src/formats/redolog/cursor.ts";
+import { LogWalk } from "../../src/formats/redolog/walker.ts";
 import { createPair } from "../pair/pair.ts";
 import { op } from "../pair/redo/layouts.ts";
 import { until } from "../pair/until.ts";
@@ -113,6 +115,56 @@ test("what was received and is on the disk no more is a loss: stop names the fil
 	truncateSync(log, statSync(log).size - 300);
 	const said = await liveSyncd(b, "stop", 5);
 	assert.match(said, /redo\.log has \d+ bytes, \d+ were received: .* is not in the message store/);
+});
+
+test("a bit that the disk has turned makes what is behind it look like the rest of a record: stop tells a loss", async () => {
+	await using pair = await createPair({
+		...quickly,
+		settings: { ...quick, replay_interval: "1h" },
+	});
+	const { a, b } = pair;
+	await liveSyncd(b, "start");
+	await deliver(pair, 4);
+	await caughtUp(pair);
+	await a.crash();
+	killLoop(b, "redo");
+	killLoop(b, "ldap");
+	const log = b.path("redolog/redo.log");
+	const bytes = readFileSync(log);
+	// In the first record that has such a bit.
+	for (let at = 512; !looksTornEarly(bytes); at++) {
+		if (at > 512) bytes.writeUInt8(bytes.readUInt8(at - 1) ^ 0x40, at - 1);
+		bytes.writeUInt8(bytes.readUInt8(at) ^ 0x40, at);
+	}
+	writeFileSync(log, bytes);
+	const said = await liveSyncd(b, "stop", 5);
+	assert.match(said, /redo\.log cannot be read at \d+: what it has there, up to \d+, is not in/);
+});
+
+function looksTornEarly(bytes: Buffer): boolean {
+	const walk = new LogWalk(bytesSource(bytes));
+	const count = [...walk].length;
+	return walk.end?.kind === "torn" && count < 3;
+}
+
+test("with a clock that is far behind, stop does not say done: Zimbra would execute all of the log again", async () => {
+	await using pair = await createPair({ ...quickly });
+	const { a, b } = pair;
+	await liveSyncd(b, "start");
+	await deliver(pair, 2);
+	await caughtUp(pair);
+	await a.crash();
+	await liveSyncd(b, "kill");
+	const behind = "const now = Date.now; Date.now = () => now() - 40 * 24 * 3600 * 1000";
+	b.environment.NODE_OPTIONS = `--import "data:text/javascript,${encodeURIComponent(behind)}"`;
+	const said = await liveSyncd(b, "stop", 1);
+	assert.match(
+		said,
+		/the clock of this server, .*, is far behind .*; then live-syncd\S* stop again/,
+	);
+	delete b.environment.NODE_OPTIONS;
+	assert.match(await liveSyncd(b, "stop"), /^done$/m);
+	assertExecutedOnce(pair);
 });
 
 test("while stop waits for a replay run it says so, and status does not call that a hang", async () => {

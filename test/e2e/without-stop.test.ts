@@ -200,6 +200,40 @@ test("Zimbra started without stop between two logs: its logs count from 0, and s
 	assert.equal(keptLines(b, "messages.tsv").length, 6);
 });
 
+test("stop between two logs leaves a redo log that goes on in number; a start takes it away again", async () => {
+	await using pair = await createPair({ ...quickly });
+	const { a, b } = pair;
+	await liveSyncd(b, "start");
+	await deliver(pair, 5, 2);
+	await a.mailbox.rollover();
+	await caughtUp(pair);
+	killLoops(b);
+	await archivedLast(b);
+	const numbers = () => [...redologs(b).values()].map((bytes) => parseHeader(bytes)?.sequence);
+	const before = Math.max(...numbers().map((number) => number ?? -1));
+	for (let times = 0; times < 2; times++) {
+		await liveSyncd(b, "stop");
+		assert.equal(parseHeader(readFileSync(b.path("redolog/redo.log")))?.sequence, before + 1);
+	}
+	assertOnceOrExported(pair);
+	// The live server was there all the time, and goes on with its own next log.
+	await liveSyncd(b, "start --check");
+	await liveSyncd(b, "start");
+	await deliver(pair, 2);
+	await a.mailbox.rollover();
+	await caughtUp(pair);
+	killLoops(b);
+	await archivedLast(b);
+	await liveSyncd(b, "stop");
+	await a.crash();
+	await b.startZimbra();
+	await b.mailbox.deliver({ to: [someone] });
+	const current = parseHeader(readFileSync(b.path("redolog/redo.log")))?.sequence ?? -1;
+	assert.equal(current, before + 2);
+	assert.match(await liveSyncd(b, "stop"), /Zimbra was started here after live-syncd stop/);
+	assertOnceOrExported(pair);
+});
+
 /** As the mirror is in the moment in which a log is archived and the next one has not begun. */
 async function archivedLast(host: Host): Promise<void> {
 	rmSync(host.path("redolog/redo.log"));

@@ -13,7 +13,10 @@ function facts(live: { sequence: number; offset: number }, flushLagSeconds: numb
 		flushLagSeconds,
 	};
 	const here = { sequence: 17, offset: 5000 };
-	return { here, closed: false, state, since: 1000, heartbeatMs: 1000 } satisfies LiveEndFacts;
+	return {
+		...{ here, closed: false, state, since: 1000, until: 100_000 },
+		...{ heartbeatMs: 1000, linkTimeoutMs: 5000, lagMaxMs: 900_000 },
+	} satisfies LiveEndFacts;
 }
 
 test("the live end that was heard last is here: nothing is known to be missing", () => {
@@ -55,6 +58,19 @@ test("the live log is another file: an empty one behind a whole one is no loss, 
 		judgeLiveEnd({ ...facts({ sequence: 20, offset: 512 }, 12), closed: true }).loss,
 		true,
 	);
+});
+
+test("the live server was there when the loop ended, long before stop: what it took since is not known", () => {
+	const known = facts({ sequence: 17, offset: 5000 }, 0);
+	const heard = { ...known, state: { ...known.state, heardAt: moment(99_000) } };
+	const late = { until: 100_000 + known.lagMaxMs + 1 };
+	assert.deepEqual(judgeLiveEnd({ ...heard, ...late }), {
+		text: "What the live server took after 1970-01-01T00:01:40.000Z is not known here: it served then, and no loop of this mirror has listened since",
+		loss: true,
+	});
+	assert.equal(judgeLiveEnd(heard).loss, false);
+	assert.equal(judgeLiveEnd({ ...known, ...late }).loss, false, "it was silent by then");
+	assert.equal(judgeLiveEnd({ ...heard, until: undefined }).loss, false);
 });
 
 test("nothing was heard, nothing was published, or only by an earlier life: not known, so a loss", () => {

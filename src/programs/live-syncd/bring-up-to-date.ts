@@ -6,7 +6,7 @@ import { isFollowing, type Role } from "../../formats/role.ts";
 import type { RedoState, ReplayState } from "../../formats/state.ts";
 import type { Exported } from "../../loops/redo/export-messages.ts";
 import {
-	lookbackEndsAt,
+	lookbackOf,
 	readLookBack,
 	shippedLookBackSeconds,
 } from "../../loops/redo/replayer/look-back.ts";
@@ -27,17 +27,22 @@ import type { Config } from "../../services/config.ts";
 import { readIfThere } from "../../services/files.ts";
 import type { Logger } from "../../services/log/logger.ts";
 import { publish, readPublished } from "../../services/publish.ts";
+import { dropEmptyLog, leaveEmptyLog } from "../../services/redolog/empty-log.ts";
 import { dropSavedLogs } from "../../services/redolog/saved-logs.ts";
 import { writeRole } from "../../services/role.ts";
 import { makeRun } from "../../services/run.ts";
 import { lossesOf, unreplayedRest } from "./losses.ts";
 import { roleHere, whetherZimbraRan } from "./own-role.ts";
 
-/** Everything that was received comes into the message store. Gives what is missing there all the same. */
+/**
+ * Everything that was received comes into the message store. Gives what is missing there all the same.
+ * @param typedAt ms since the epoch: when `stop` was typed, before it ended the loops
+ */
 export async function bringUpToDate(
 	config: Config,
 	log: Logger,
 	acceptLoss: boolean,
+	typedAt: number,
 ): Promise<string[]> {
 	await refuseBehindOtherBase(config);
 	const role = await roleHere(config, (problem) => {
@@ -63,16 +68,24 @@ export async function bringUpToDate(
 		process.stdout.write("Nothing was received from the live server: nothing to replay\n");
 	}
 	if (ran === "not") {
+		// A stop before this one may have left it, and it is no part of what was received.
+		await dropEmptyLog(config.zimbra);
 		if (received) await replayRest(config, log);
-		const rest = received ? await unreplayedRest(config) : [];
-		const losses = [...rest, ...(await lossesOf(config, role))];
+		const losses = received ? await unreplayedRest(config) : [];
+		losses.push(...(await lossesOf(config, role, typedAt)));
+		const noLog = await leaveEmptyLog(config.zimbra);
+		if (noLog !== undefined) losses.push(noLog);
 		await release(config);
 		await waitForLookback(config);
 		return losses;
 	}
 	const exported: string[] = [];
 	if (received && ran === "runs") await refuseWhereMailIsLeft(config, log);
-	if (received && ran === "ran") exported.push(...(await replayBehindZimbra(config, log)));
+	if (received && ran === "ran") {
+		exported.push(...(await replayBehindZimbra(config, log)));
+		// mailboxd was killed, maybe: then what was received stands in redo.log still.
+		await waitForLookback(config);
+	}
 	const losses = [...exported, ...(await lossesOf(config, role))];
 	// Till somebody has accepted them, each stop tells them.
 	if (losses.length === 0 || acceptLoss) await endRole(config);
@@ -219,10 +232,18 @@ async function tellStatus(
  * ten unless it is told otherwise. `stop` alters nothing in redo.log, since the mirror may go on: it waits until they are past.
  */
 async function waitForLookback(config: Config): Promise<void> {
-	const end = await lookbackEndsAt(config, () => lookBackSeconds(config));
-	const leftMs = end === undefined ? 0 : end - Date.now();
-	if (end === undefined || leftMs <= 0) return;
-	const at = new Date(end).toISOString();
+	const lookback = await lookbackOf(config, () => lookBackSeconds(config));
+	if (lookback === undefined) return;
+	const { newest, endsAt } = lookback;
+	const leftMs = endsAt - Date.now();
+	if (leftMs <= 0) return;
+	const at = new Date(endsAt).toISOString();
+	const aheadMs = newest - Date.now();
+	if (aheadMs > 2 * config.settings.clock_offset_max) {
+		throw new Error(
+			`the clock of this server, ${new Date().toISOString()}, is far behind the newest operation of the live server, ${new Date(newest).toISOString()}: Zimbra, started now, would execute all of redo.log again. Set the clock (date -s as root), or wait until ${at}; then live-syncd stop again`,
+		);
+	}
 	process.stdout.write(
 		`Waiting ${Math.ceil(leftMs / 1000)} s: Zimbra, started before ${at}, would execute the last operations again\n`,
 	);

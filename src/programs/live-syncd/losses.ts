@@ -1,5 +1,6 @@
 import { describe } from "../../errors.ts";
 import { judgeLiveEnd } from "../../formats/live-end.ts";
+import { DigestChain } from "../../formats/redolog/digest-chain.ts";
 import { headerSize } from "../../formats/redolog/header.ts";
 import type { Position } from "../../formats/redolog/position.ts";
 import { LogWalk } from "../../formats/redolog/walker.ts";
@@ -10,12 +11,17 @@ import { readReplayed } from "../../loops/redo/replayer/position.ts";
 import type { Config } from "../../services/config.ts";
 import type { KeptLot } from "../../services/kept-lots.ts";
 import { readPublished } from "../../services/publish.ts";
+import { extendChain } from "../../services/redolog/extend-chain.ts";
 import { fileSource } from "../../services/redolog/log-files.ts";
-import { findLog } from "../../services/redolog/open-log.ts";
-import { readProvenance } from "../../services/redolog/provenance.ts";
+import { findLog, type OpenLog } from "../../services/redolog/open-log.ts";
+import { type Provenance, readProvenance } from "../../services/redolog/provenance.ts";
 
-/** What is missing in the message store, as far as this machine can know. */
-export async function lossesOf(config: Config, role: Role): Promise<string[]> {
+/**
+ * What is missing in the message store, as far as this machine can know.
+ * @param typedAt ms since the epoch: when `stop` was typed; undefined where Zimbra was started here before, and
+ * the loops ended with that
+ */
+export async function lossesOf(config: Config, role: Role, typedAt?: number): Promise<string[]> {
 	const { base, settings } = config;
 	const losses: string[] = [];
 	const kept = await listKept(config).catch((error: unknown): KeptLot[] => {
@@ -33,7 +39,11 @@ export async function lossesOf(config: Config, role: Role): Promise<string[]> {
 		...(await endHere(config)),
 		state: await readPublished<RedoState>(base.stateRedo, 1),
 		since: role.since,
+		// The first one counts: nothing was to be heard after that.
+		until: role.stopped?.at ?? typedAt,
 		heartbeatMs: settings.heartbeat_interval,
+		linkTimeoutMs: settings.link_timeout,
+		lagMaxMs: settings.lag_max,
 	});
 	if (loss) losses.push(text);
 	else process.stdout.write(`${text}\n`);
@@ -81,6 +91,12 @@ export async function unreplayedRest(config: Config): Promise<string[]> {
 	}
 	const walk = new LogWalk(fileSource(log.file.fd), { from, to: upTo });
 	const isTorn = walk.next() === undefined && walk.end?.kind === "torn";
-	if (isTorn) return [];
+	// A disk that has damaged a length makes all behind it look like the rest of one record.
+	if (isTorn && (await isAsReceived(log, record))) return [];
 	return [`${log.path} cannot be read at ${from}: what it has there, up to ${upTo}, ${missing}`];
+}
+
+async function isAsReceived({ file }: OpenLog, { upTo, digest }: Provenance): Promise<boolean> {
+	const chain = await extendChain(file, new DigestChain(), upTo, new AbortController().signal);
+	return chain.offset === upTo && chain.digest().toString("hex") === digest;
 }

@@ -14,6 +14,7 @@ import type { PeerConfig } from "../../services/peer-config.ts";
 import { writePidFile } from "../../services/pid-file.ts";
 import { isAlive, type ProcessIdentity } from "../../services/processes.ts";
 import { readPublished } from "../../services/publish.ts";
+import { dropEmptyLog } from "../../services/redolog/empty-log.ts";
 import { dropSavedLogs } from "../../services/redolog/saved-logs.ts";
 import { announceIntent, readRole, withdrawIntent, writeRole } from "../../services/role.ts";
 import { startDaemon } from "../../services/self.ts";
@@ -156,6 +157,7 @@ async function passGuards(
 		await establishReplayed(config, timeline);
 		// The redo log is the live server's again: a replay finds in redolog/ what was saved of it.
 		await dropSavedLogs(config);
+		await dropEmptyLog(config.zimbra);
 		const role = await readRole(base.role);
 		const since = isFollowing(role) ? role.since : Date.now();
 		const known = { ...role, local: config.localAddress, stopped: undefined };

@@ -22,13 +22,14 @@ export type StopOptions = { readonly acceptLoss?: boolean };
  * `zmcontrol start`. Needs nothing of the live server.
  */
 export async function stop(config: Config, options: StopOptions = {}): Promise<number> {
+	const typedAt = Date.now();
 	await makeDirectories(config);
 	const log = (await makeLogger(config.base.log, config.settings)).child({ program: "stop" });
 	await using _turn = await takeTurn(config, "stop", patienceMs(config), log);
 	try {
 		await endLoops(config);
 		await mendLdap(config, log);
-		const losses = await bringUpToDate(config, log, options.acceptLoss === true);
+		const losses = await bringUpToDate(config, log, options.acceptLoss === true, typedAt);
 		if (losses.length === 0) {
 			process.stdout.write("done\n");
 			return 0;

@@ -7,6 +7,7 @@ import type { LogIdentity } from "../../../formats/redolog/position.ts";
 import type { Config } from "../../../services/config.ts";
 import { makeDirectory, readAt, writeDurably } from "../../../services/files.ts";
 import { keptLinksOf } from "../../../services/redolog/digests.ts";
+import { isLeftEmpty } from "../../../services/redolog/empty-log.ts";
 import { extendChain } from "../../../services/redolog/extend-chain.ts";
 import type { KeptLinks } from "../../../services/redolog/kept-links.ts";
 import { listArchive, type OpenLog, openLog } from "../../../services/redolog/open-log.ts";
@@ -53,6 +54,9 @@ export async function inspectLocalLog(
 	const current = await openLog(zimbra.currentLog);
 	if (current === undefined) return await betweenLogs(config, record);
 	await using log = current;
+	if (record !== undefined && (await isLeftEmpty(zimbra, log))) {
+		return await betweenLogs(config, record);
+	}
 	const { serverId, sequence, createTime } = log.header;
 	const kept = keptLinksOf(config.base, log.header);
 	const { size } = await log.file.stat();
@@ -112,6 +116,7 @@ export async function foreignLog({ zimbra }: Config): Promise<string | undefined
 	const current = await openLog(zimbra.currentLog);
 	if (current === undefined) return undefined;
 	await using log = current;
+	if (await isLeftEmpty(zimbra, log)) return undefined;
 	if (!headers.includes(headerDigest(await readAt(log.file, 0, headerSize)))) {
 		return `the header of ${zimbra.currentLog} was written by somebody else`;
 	}

@@ -14,8 +14,15 @@ export const shippedLookBackSeconds = 10;
 /** A JVM on a busy machine; whoever waits for it may be at a failover. */
 const answerMs = 20_000;
 
+export type Lookback = {
+	/** ms since the epoch, by the live server's clock: the newest commit record of redo.log */
+	readonly newest: number;
+	/** ms since the epoch, by this server's clock: from then on Zimbra executes nothing again */
+	readonly endsAt: number;
+};
+
 /**
- * From when on (ms since the epoch) Zimbra may be started here without executing again what is in
+ * From when on Zimbra may be started here without executing again what is in
  * redo.log: its start-up recovery takes what was committed in the last seconds before that start for
  * not committed. The commit records bear the live server's time, the start has this server's.
  * Undefined where nothing is in the way.
@@ -23,17 +30,18 @@ const answerMs = 20_000;
  * the header before it looks at the file's time, so the window always ends at the start.
  * @param lookBackSeconds asked only where something was committed
  */
-export async function lookbackEndsAt(
+export async function lookbackOf(
 	{ zimbra }: Config,
 	lookBackSeconds: () => Promise<number> = async () => shippedLookBackSeconds,
-): Promise<number | undefined> {
+): Promise<Lookback | undefined> {
 	await using file = await openPlainFile(zimbra.currentLog);
 	if (file === undefined) return undefined;
 	let newest: number | undefined;
 	for (const record of new LogWalk(fileSource(file.fd))) {
 		if (record.kind === "commit") newest = Math.max(newest ?? 0, record.timestamp);
 	}
-	return newest === undefined ? undefined : newest + (await lookBackSeconds()) * 1000 + 1;
+	if (newest === undefined) return undefined;
+	return { newest, endsAt: newest + (await lookBackSeconds()) * 1000 + 1 };
 }
 
 /**
