@@ -95,7 +95,7 @@ async function replayNext(
 	throwWhereLogsEnd(config, first, position);
 	if (first.files.length === 0) {
 		sayRemarks(log, first, all, options.said);
-		return await moveWithoutRun(parts, position, first);
+		return await moveWithoutRun(parts, position, first, again);
 	}
 
 	await startServices(parts, options.signal);
@@ -125,8 +125,7 @@ async function replayNext(
 		kept += lot.count;
 		log.warn({ count: lot.count, directory: lot.directory }, `operations were kept back: ${kind}`);
 	}
-	const next =
-		again !== undefined && sameEnd(plan.position, again.next) ? again.next : plan.position;
+	const next = nextAfter(plan, again);
 	if (files.length === 0) {
 		// Before the position moves: what is there afterwards counts as a run that was never begun.
 		await removeRun(config, token);
@@ -157,11 +156,18 @@ async function moveWithoutRun(
 	{ config }: ReplayerParts,
 	position: ReplayedPosition,
 	plan: ReplayPlan,
+	again: RunRecord | undefined,
 ): Promise<ReplayResult> {
-	if (sameEnd(plan.position, position)) return upToDate(position);
-	await writeReplayed(config, plan.position);
-	return upToDate(plan.position);
+	if (again === undefined && sameEnd(plan.position, position)) return upToDate(position);
+	const next = nextAfter(plan, again);
+	await writeReplayed(config, next);
+	if (again !== undefined) await forgetRun(config, again);
+	return { kind: "passed", position: located(next) };
 }
+
+/** What a run of unknown end may have executed beyond a cut stays known. */
+const nextAfter = (plan: ReplayPlan, again: RunRecord | undefined): ReplayedPosition =>
+	again !== undefined && sameEnd(plan.position, again.next) ? again.next : plan.position;
 
 /** The paths to give zmplayredo, slices written. */
 async function writeFiles(

@@ -264,7 +264,7 @@ class ReplayLoop implements Replayer {
 	async #account(result: ReplayResult, startedAt: number): Promise<void> {
 		const { events, log } = this.#parts;
 		const counts = await this.#countKept();
-		const ran = result.kind !== "up to date" && result.kind !== "stopped";
+		const ran = !["up to date", "passed", "stopped"].includes(result.kind);
 		const endedAt = Date.now();
 		const operations = result.kind === "replayed" ? result.operations : 0;
 		this.#idleAttempts = result.kind === "retry" ? this.#idleAttempts + 1 : 0;
@@ -277,6 +277,7 @@ class ReplayLoop implements Replayer {
 		});
 		switch (result.kind) {
 			case "up to date":
+			case "passed":
 			case "replayed":
 				events.onReplayed(result.position);
 				events.onProblem(undefined);
@@ -342,6 +343,7 @@ function endOf(position: ReplayedPosition | undefined): [LogIdentity, number] {
 function phaseAfter(result: ReplayResult): ReplayState["phase"] {
 	switch (result.kind) {
 		case "up to date":
+		case "passed":
 		case "replayed":
 			return "idle";
 		case "retry":

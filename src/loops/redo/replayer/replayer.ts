@@ -36,6 +36,8 @@ export type ReplayerEvents = {
 export type ReplayResult =
 	/** there is nothing that may be replayed now */
 	| { readonly kind: "up to date"; readonly position: LogPosition }
+	/** the position moved over what needs no run: aborts, logs without operations; there may be more */
+	| { readonly kind: "passed"; readonly position: LogPosition }
 	/** the position moved; there may be more */
 	| {
 			readonly kind: "replayed";

@@ -14,7 +14,7 @@ import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Position } from "../../../../src/formats/redolog/position.ts";
 import { listKept } from "../../../../src/loops/redo/replayer/kept-operations.ts";
-import { lookbackEndsAt } from "../../../../src/loops/redo/replayer/look-back.ts";
+import { lookbackOf } from "../../../../src/loops/redo/replayer/look-back.ts";
 import { readReplayed } from "../../../../src/loops/redo/replayer/position.ts";
 import { now } from "../../../../src/services/clock.ts";
 import { takeLock } from "../../../../src/services/lock.ts";
@@ -218,6 +218,37 @@ test("live cut below where a run began whose loop has died: what that run was gi
 	assert.equal((await readReplayed(mirror.config)).executed.length, 1);
 });
 
+test("live cut of all that a run of unknown end was given: the run is over, and replay goes on", async () => {
+	await using mirror = await makeMirror();
+	const { a, b } = mirror.pair;
+	await a.mailbox.deliver({ to: [user1] });
+	await mirror.follow();
+	const from = await replayedAt(mirror);
+	await a.mailbox.deliver({ to: [user2] });
+	mirror.ship();
+	b.replayFaults({ dieAfter: 1 });
+	assert.equal((await mirror.replayer.replay({ upTo: "everything", signal })).kind, "re-run");
+	b.replayFaults({});
+	const { log } = await readReplayed(mirror.config);
+	await mirror.replayer.cut(log, from.offset + 1, signal);
+	assert.equal((await mirror.follow()).kind, "up to date");
+	assert.deepEqual(await replayedAt(mirror), await a.mailbox.position());
+	assert.equal(await readRunRecord(mirror.config), undefined);
+});
+
+test("more logs in which nothing is committed than one run takes: what is behind them is replayed by one stop", async () => {
+	await using mirror = await makeMirror();
+	const { mailbox } = mirror.pair.a;
+	await mailbox.deliver({ to: [user1] });
+	await mirror.follow();
+	const open = await mailbox.begin({ to: [user2] });
+	for (let count = 0; count < 40; count++) assert.ok(await mailbox.rollover());
+	await open.commit();
+	assert.equal((await mirror.follow()).kind, "up to date");
+	assert.deepEqual(await replayedAt(mirror), await mailbox.position());
+	assert.deepEqual(mirror.notOnce(), []);
+});
+
 test("live cut that takes a change record which was executed here: divergence, nothing changed", async () => {
 	await using mirror = await makeMirror();
 	const { a } = mirror.pair;
@@ -348,11 +379,11 @@ test("live cut below what was replayed waits for the lock, says for whom, and en
 
 test("row 'promote right after the last commit': when Zimbra's start-up recovery executes nothing again is told", async () => {
 	await using mirror = await makeMirror();
-	assert.equal(await lookbackEndsAt(mirror.config), undefined);
+	assert.equal(await lookbackOf(mirror.config), undefined);
 	const begun = Date.now();
 	await mirror.pair.a.mailbox.deliver({ to: [user1] });
 	mirror.ship();
-	const ends = (await lookbackEndsAt(mirror.config)) ?? 0;
+	const ends = (await lookbackOf(mirror.config))?.endsAt ?? 0;
 	assert.ok(ends >= begun + 10_000 && ends <= Date.now() + 10_001);
 });
 
