@@ -14,6 +14,7 @@ import {
 	quickly,
 	redologs,
 	refused,
+	replayed,
 	someone,
 } from "./support.ts";
 
@@ -165,6 +166,33 @@ test("stop on a server that has been live since it was a mirror replays nothing 
 	// As it is typed at every failover.
 	assert.match(await liveSyncd(b, "stop"), /nothing to replay/);
 	assert.equal(b.executions().length, before);
+});
+
+test("a mirror on which Zimbra was started without stop, and which was live since: its own logs are not replayed when the roles change back", async () => {
+	await using pair = await createPair({ ...quickly });
+	const { a, b } = pair;
+	await liveSyncd(b, "start");
+	await deliver(pair, 3);
+	await caughtUp(pair);
+	await replayed(pair);
+	await a.stopZimbra();
+	await until("the mirror has all of it", () => holds(b, a, 512));
+	await b.startZimbra();
+	await until("the loops are gone", async () => (await b.liveSyncd("status")).code === 3);
+	await liveSyncd(a, "start");
+	for (let i = 0; i < 3; i++) await b.mailbox.deliver({ to: [someone] });
+	await switchOver({ from: b, to: a });
+	const before = b.executions().length;
+	for (const words of ["start", "start --set-aside-own-history"]) {
+		const said = await liveSyncd(b, words, 1);
+		assert.match(said, /with no operation behind that.*\n {2}try: .*live-syncd\S* stop/);
+	}
+	await liveSyncd(b, "stop");
+	await liveSyncd(b, "start");
+	await a.mailbox.deliver({ to: [someone] });
+	await until("the mirror has it", () => holds(b, a));
+	await liveSyncd(b, "stop");
+	assert.equal(b.executions().length, before + 1);
 });
 
 test("a start that was cut short before anything was received, then Zimbra ran here: nothing is guessed", async () => {

@@ -68,6 +68,14 @@ export async function checkHistory(
 			log.info({ what }, "this server was live since it was a mirror; it follows from its own end");
 			return await contained();
 		}
+		// How far the store had come is of the time before that: replayed from there, it would do all again.
+		if (isContained(found)) {
+			throw new Refusal(
+				error.code,
+				`${error.message}; ${what}: Zimbra was started here without live-syncd stop, and the live server has all that it did`,
+				"live-syncd stop, with --accept-loss where it tells of a loss for which nothing more can be done; then live-syncd start",
+			);
+		}
 		if (own !== "set aside") throw new Refusal(error.code, `${error.message}; ${what}`, error.hint);
 		if (isFollowing(role)) await leaveOutRecovered(config);
 		const directory = await setAsideOwnHistory(config, found);
