@@ -111,7 +111,7 @@ test("stop with a full disk names the file and what to do; with room again, it r
 	await using disk = await SmallDisk.mount(b, "live_sync", "20m");
 	await liveSyncd(b, "start");
 	await deliver(pair, 5);
-	await caughtUp(pair);
+	await caughtUp(pair, { base: disk.path });
 	await a.crash();
 	// So that nobody makes room for a moment by replacing a file.
 	await liveSyncd(b, "kill");
