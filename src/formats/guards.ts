@@ -161,7 +161,7 @@ export function judgeVersions(
 	return new Refusal(
 		"zimbra-version",
 		`Zimbra of ${peer} and of this server differ: ${differ.join("; ")}; ${peer} has "${there}", this server has "${here}"`,
-		"both servers need the same release, platform, edition and patch of Zimbra: bring the older one up to the other",
+		"both servers need the same release, platform, edition and patch of Zimbra. Where the live server was upgraded, make the mirror anew (docs/runbooks.md, initial copy): an installer of Zimbra would start Zimbra on it",
 	);
 }
 

@@ -43,7 +43,7 @@ export function notWritable(what: string, error: unknown): Refusal {
 		? "the file system is read-only: look for its errors in the kernel log (dmesg), then as root: mount -o remount,rw MOUNT-POINT"
 		: hasCode(error, "ENOENT", "ENOTDIR", "EEXIST", "ELOOP")
 			? "what stands there is no directory: look at it (ls -l), move it away, and make the directory; a link must lead to one"
-			: `as root, let it belong to the user of Zimbra: chown -R ${userInfo().username}: ${what.replace(" or ", " ")}`;
+			: `as root, let it belong to the user of Zimbra: chown ${userInfo().username}: ${what.replace(" or ", " ")}`;
 	return new Refusal("not-writable", `${what} cannot be written`, hint, { cause: error });
 }
 

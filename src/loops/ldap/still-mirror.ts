@@ -19,6 +19,6 @@ export async function stillMirror(config: Config): Promise<void> {
 	throw new Refusal(
 		"mailboxd-up",
 		`mailboxd runs on this server, process ${found.pid}: it may be the live one now, so its LDAP is left alone`,
-		"if this is the mirror: zmcontrol stop, then live-syncd stop, then live-syncd start: docs/runbooks.md, Zimbra was started without stop",
+		"if this is the mirror: zmcontrol stop, then live-syncd stop, then docs/runbooks.md, divergence",
 	);
 }

@@ -19,6 +19,9 @@ export type InitialPosition = {
 	readonly offset: number;
 };
 
+export const lostPositionHint =
+	"a copy of it that is older than the last replay run would have operations executed twice: docs/errors.md has a section position-lost; to be sure, make the mirror anew: docs/runbooks.md, initial copy";
+
 /**
  * The end of the redo log that came with the initial copy: everything in it is in the store already.
  * Asked only where no replayed position is kept.
@@ -34,7 +37,7 @@ export async function initialPosition(
 		throw new Refusal(
 			"position-lost",
 			`this mirror has received redo logs (${zimbra.mirrorMarker}), but the file that tells how far they were replayed, ${base.replayed}, is missing`,
-			`put ${base.replayed} back from a backup of ${base.base}; without it nobody knows what to replay, and the mirror must be copied anew: docs/runbooks.md, initial copy`,
+			lostPositionHint,
 		);
 	}
 	return await cleanEnd(zimbra, timeline, walkEnd);

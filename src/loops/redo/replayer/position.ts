@@ -16,7 +16,7 @@ import { otherLastBase, recordBase } from "../../../services/one-base.ts";
 import { type BasePaths, basePaths } from "../../../services/paths.ts";
 import { endOfLog } from "../../../services/redolog/open-log.ts";
 import { readProvenance } from "../../../services/redolog/provenance.ts";
-import { initialPosition, walkWhole } from "./initial-position.ts";
+import { initialPosition, lostPositionHint, walkWhole } from "./initial-position.ts";
 
 /** How far the store has been brought; throws a Refusal where that is not known. */
 export async function readReplayed({ base }: Config): Promise<ReplayedPosition> {
@@ -28,7 +28,7 @@ export async function readReplayed({ base }: Config): Promise<ReplayedPosition> 
 		text === undefined
 			? `${base.replayed}, the file that tells how far the redo log was replayed, is missing`
 			: `${base.replayed}, the file that tells how far the redo log was replayed, cannot be read`,
-		"a copy of it that is older than the last replay run would have operations executed twice: docs/errors.md has a section position-lost; to be sure, make the mirror anew: docs/runbooks.md, initial copy",
+		lostPositionHint,
 	);
 }
 
@@ -51,7 +51,7 @@ export async function refuseBehindOtherBase(config: Config): Promise<void> {
 	throw new Refusal(
 		"other-base",
 		`another base directory, ${other}, has brought the message store in ${config.zimbra.home} to ${formatPosition(theirs)}, and ${config.base.base} ${ours === undefined ? "knows nothing of it" : `only knows of ${formatPosition(ours)}`}`,
-		`go on with that one: live-syncd --config ${other}/live_sync.conf; if ${config.base.base} is to take its place, stop that one and take its whole status/ along; if it is of a time before the last initial copy, rename ${other}/status`,
+		`go on with that one: live-syncd --config ${other}/live_sync.conf stop, or start to follow on; if ${config.base.base} is to take its place, stop that one and take its whole status/ along; if it is of a time before the last initial copy, rename ${other}/status`,
 	);
 }
 

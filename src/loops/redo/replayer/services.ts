@@ -28,7 +28,7 @@ function mailboxdIsUp(home: string, how: string): Refusal {
 	return new Refusal(
 		"mailboxd-up",
 		`mailboxd runs on this mirror (${how}): Zimbra was started here, and two servers may be live`,
-		`nothing more is replayed or written. If this server is to stay a mirror: zmcontrol stop as the user of ${home}, then live-syncd stop, then live-syncd start (docs/runbooks.md, Zimbra was started without stop); if it is live now: leave it, and see that the other one is not`,
+		`nothing more is replayed or written. If this server is to stay a mirror: zmcontrol stop as the user of ${home}, then live-syncd stop, then docs/runbooks.md, divergence; if it is live now: leave it, and see that the other one is not`,
 	);
 }
 
