@@ -12,7 +12,7 @@ import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { bytesSource } from "../../src/formats/redolog/cursor.ts";
 import { LogWalk } from "../../src/formats/redolog/walker.ts";
-import { createPair } from "../pair/pair.ts";
+import { createPair, type Pair } from "../pair/pair.ts";
 import { op } from "../pair/redo/layouts.ts";
 import { until } from "../pair/until.ts";
 import {
@@ -22,12 +22,14 @@ import {
 	caughtUp,
 	deliver,
 	killLoop,
+	killLoops,
 	ldapState,
 	liveSyncd,
 	loops,
 	plays,
 	quick,
 	quickly,
+	rarely,
 	redoState,
 	someone,
 } from "./support.ts";
@@ -99,37 +101,30 @@ test("the record of the role is damaged: status says so, and stop replays all th
 	assert.match(await liveSyncd(b, "stop", 1), /failed/);
 });
 
-test("what was received and is on the disk no more is a loss: stop names the file", async () => {
-	await using pair = await createPair({
-		...quickly,
-		settings: { ...quick, replay_interval: "1h" },
-	});
+/** The live server and the loops die, and nothing is replayed. Gives the path of redo.log here. */
+async function receivedOnly(pair: Pair): Promise<string> {
 	const { a, b } = pair;
 	await liveSyncd(b, "start");
 	await deliver(pair, 4);
 	await caughtUp(pair);
 	await a.crash();
-	killLoop(b, "redo");
-	killLoop(b, "ldap");
-	const log = b.path("redolog/redo.log");
+	killLoops(b);
+	return b.path("redolog/redo.log");
+}
+
+test("what was received and is on the disk no more is a loss: stop names the file", async () => {
+	await using pair = await createPair({ ...rarely });
+	const { b } = pair;
+	const log = await receivedOnly(pair);
 	truncateSync(log, statSync(log).size - 300);
 	const said = await liveSyncd(b, "stop", 5);
 	assert.match(said, /redo\.log has \d+ bytes, \d+ were received: .* is not in the message store/);
 });
 
 test("a bit that the disk has turned makes what is behind it look like the rest of a record: stop tells a loss", async () => {
-	await using pair = await createPair({
-		...quickly,
-		settings: { ...quick, replay_interval: "1h" },
-	});
-	const { a, b } = pair;
-	await liveSyncd(b, "start");
-	await deliver(pair, 4);
-	await caughtUp(pair);
-	await a.crash();
-	killLoop(b, "redo");
-	killLoop(b, "ldap");
-	const log = b.path("redolog/redo.log");
+	await using pair = await createPair({ ...rarely });
+	const { b } = pair;
+	const log = await receivedOnly(pair);
 	const bytes = readFileSync(log);
 	// In the first record that has such a bit.
 	for (let at = 512; !looksTornEarly(bytes); at++) {

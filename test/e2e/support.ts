@@ -32,6 +32,9 @@ export const quickly = {
 	zimbraSettings: { zimbraRedoLogCrashRecoveryLookbackSec: "2" },
 } as const;
 
+/** Nothing is replayed before `stop`: the store is as far behind as it can be. */
+export const rarely = { ...quickly, settings: { ...quick, replay_interval: "1h" } } as const;
+
 /** Runs live-syncd on a host and gives what it printed; fails unless it exits with `code`. */
 export async function liveSyncd(host: Host, words: string, code = 0): Promise<string> {
 	const result = await host.liveSyncd(...words.split(" "));

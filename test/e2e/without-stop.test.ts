@@ -16,14 +16,11 @@ import {
 	holds,
 	killLoops,
 	liveSyncd,
-	quick,
 	quickly,
+	rarely,
 	redologs,
 	someone,
 } from "./support.ts";
-
-/** Nothing is replayed before `stop`: the store is as far behind as it can be. */
-const rarely = { ...quickly, settings: { ...quick, replay_interval: "1h" } } as const;
 
 /** What the lots of kept operations say of that kind of file, without its first line. */
 function keptLines(host: Host, file: string): string[] {
