@@ -63,13 +63,13 @@ const faults: Record<string, readonly [(host: ScriptedHost, copy: string) => unk
 	],
 	"cn=config has more text than one has": [
 		(_, copy) => truncateSync(join(copy, "config/cn=config.ldif"), 17 * 2 ** 20),
-		/\/config has more than 2000 files or 16 MiB/,
+		/cn=config has more than 2000 files or 16 MiB/,
 	],
 	"cn=config has more files than one has": [
 		(_, copy) => {
 			for (let i = 0; i < 2001; i++) writeFileSync(join(copy, `config/cn=${i}.ldif`), "");
 		},
-		/\/config has more than 2000 files or 16 MiB/,
+		/cn=config has more than 2000 files or 16 MiB/,
 	],
 	"a DB_CONFIG is longer than one is": [
 		(_, copy) => {
