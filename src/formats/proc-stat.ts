@@ -32,7 +32,10 @@ export function parseStat(text: string): ProcessStat {
 	const close = text.lastIndexOf(")");
 	const fields = text.slice(close + 2).split(" ");
 	const field = (number: number) => Number(fields[number - 3]);
-	const size = (start: number, end: number) => (end > 0 ? end - start : undefined);
+	// Where its code ends is noted last. Before that both ends of the environment are the same for a moment.
+	// Source: linux, fs/binfmt_elf.c, load_elf_binary and create_elf_tables.
+	const loaded = field(27) > 0;
+	const size = (start: number, end: number) => (loaded && end > 0 ? end - start : undefined);
 	const ended = fields[0] === "Z" || fields[0] === "X";
 	return {
 		name: text.slice(text.indexOf("(") + 1, close),

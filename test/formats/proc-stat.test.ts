@@ -2,9 +2,15 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { parseStat } from "../../src/formats/proc-stat.ts";
 
-const rest = (memory: string) => `0 0 0${" 0".repeat(22)} ${memory} 0`;
-const line = (state: string, threads: number, name = "java", memory = "1000 1025 1025 1425") =>
-	`4242 (${name}) ${state} 1 4242 4242 0 -1 4227084 2957 6555 3 0 40 3 20 7 20 0 ${threads} 0 2424100 ${rest(memory)}`;
+const rest = (memory: string, code: string) => `0 0 0 ${code}${" 0".repeat(20)} ${memory} 0`;
+const line = (
+	state: string,
+	threads: number,
+	name = "java",
+	memory = "1000 1025 1025 1425",
+	code = "1 1",
+) =>
+	`4242 (${name}) ${state} 1 4242 4242 0 -1 4227084 2957 6555 3 0 40 3 20 7 20 0 ${threads} 0 2424100 ${rest(memory, code)}`;
 
 test("a process as proc(5) shows it, whatever its name", () => {
 	const shown = {
@@ -35,8 +41,11 @@ test("a process whose first thread has ended shows no words any more, whatever i
 });
 
 test("words and environment of a program that is being loaded are not empty but unknown", () => {
-	const sizes = (memory: string) => parseStat(line("R", 1, "java", memory)).sizes;
-	assert.deepEqual(sizes("0 0 0 0"), { cmdline: undefined, environ: undefined });
+	const sizes = (memory: string, code?: string) =>
+		parseStat(line("R", 1, "java", memory, code)).sizes;
+	const unknown = { cmdline: undefined, environ: undefined };
+	assert.deepEqual(sizes("0 0 0 0"), unknown);
+	assert.deepEqual(sizes("1000 1025 1025 1025", "0 0"), unknown, "the environment comes last");
 	assert.deepEqual(sizes("1000 1025 1025 1025"), { cmdline: 25, environ: 0 });
 });
 

@@ -243,6 +243,7 @@ test("a cut below what was replayed, as a sender of 2.0.0 guesses it, is not bel
 		if (!compared) throw new Error("below what was replayed");
 	};
 	const history = await following(pair, 3000);
+	const before = statSync(pair.live.zimbra.currentLog).size;
 	pair.interjection = { kind: "truncate", offset: 600 };
 	const { connections } = pair;
 	await history.commit(3000);
@@ -250,8 +251,8 @@ test("a cut below what was replayed, as a sender of 2.0.0 guesses it, is not bel
 	await pair.caughtUp();
 	assert.deepEqual(told, [false]);
 	assert.deepEqual(pair.problems.map(String), ["Error: below what was replayed"]);
-	const there = statSync(pair.live.zimbra.currentLog).size;
-	assert.equal(pair.asked.at(-1)?.position.offset, there, "nothing was cut");
+	// Of what was committed meanwhile the link had brought something, or nothing yet.
+	assert.ok((pair.asked.at(-1)?.position.offset ?? 0) >= before, "nothing was cut");
 	assert.equal(existsSync(pair.mirror.base.aside), false, "nothing was put aside");
 	history.tear(4292);
 	await pair.caughtUp();
