@@ -34,6 +34,9 @@ import { makeRun } from "../../services/run.ts";
 import { lossesOf, unreplayedRest } from "./losses.ts";
 import { roleHere, whetherZimbraRan } from "./own-role.ts";
 
+/** All is in the message store, and Zimbra must not be started by this clock. */
+export class ClockBehind extends Error {}
+
 /**
  * Everything that was received comes into the message store. Gives what is missing there all the same.
  * @param typedAt ms since the epoch: when `stop` was typed, before it ended the loops
@@ -240,7 +243,7 @@ async function waitForLookback(config: Config): Promise<void> {
 	const at = new Date(endsAt).toISOString();
 	const aheadMs = newest - Date.now();
 	if (aheadMs > 2 * config.settings.clock_offset_max) {
-		throw new Error(
+		throw new ClockBehind(
 			`the clock of this server, ${new Date().toISOString()}, is far behind the newest operation of the live server, ${new Date(newest).toISOString()}: Zimbra, started now, would execute all of redo.log again. Set the clock (date -s as root), or wait until ${at}; then live-syncd stop again`,
 		);
 	}

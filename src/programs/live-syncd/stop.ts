@@ -2,7 +2,7 @@ import { isFollowing } from "../../formats/role.ts";
 import type { Config } from "../../services/config.ts";
 import { type Logger, makeLogger } from "../../services/log/logger.ts";
 import { onServer } from "../../services/manual.ts";
-import { bringUpToDate } from "./bring-up-to-date.ts";
+import { bringUpToDate, ClockBehind } from "./bring-up-to-date.ts";
 import { endLoops, patienceMs } from "./end-loops.ts";
 import { mailboxdProcess, roleHere, whetherZimbraRan } from "./own-role.ts";
 import { repairLdap, useWaitingCopy } from "./repair-ldap.ts";
@@ -37,7 +37,7 @@ export async function stop(config: Config, options: StopOptions = {}): Promise<n
 		return tellLosses(losses, options);
 	} catch (error) {
 		// Where Zimbra runs already, nobody is to be told not to start it.
-		if ((await mailboxdProcess(config)) === undefined) {
+		if (!(error instanceof ClockBehind) && (await mailboxdProcess(config)) === undefined) {
 			process.stderr.write(
 				"live-syncd: not all that was received is in the message store yet. Do not start Zimbra here before live-syncd stop has ended with done: what is left could not be replayed any more\n",
 			);
