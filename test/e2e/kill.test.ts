@@ -52,7 +52,7 @@ test("kill, or Ctrl-C, while start proves the LDAP path leaves nothing, and the 
 	for (const end of ["kill", "SIGINT"] as const) {
 		const start = begin(b, "start");
 		await until("the check", () => running(b, /sleep 600/).length > 0);
-		assert.match(start.said(), /Proving the LDAP path: .*\(\d+ s\)\.\.\./);
+		await until("it is told", () => /Proving the LDAP path: .*\(\d+ s\)\.\.\./.test(start.said()));
 		if (end === "kill") await liveSyncd(b, "kill");
 		else start.child.kill(end);
 		assert.notEqual(await start.ended, 0);
